@@ -1,0 +1,1 @@
+"""The seven services; they meet only in `shared.events`."""

@@ -1,0 +1,1 @@
+"""What every service speaks: events, money, ids, the stream, the store and its outbox."""

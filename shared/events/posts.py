@@ -1,0 +1,99 @@
+"""posts.v1: facts about posts, as the platforms told them."""
+
+from typing import Annotated, Any, ClassVar, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from shared.events.base import FactEvent, content_digest
+from shared.events.topics import POSTS
+from shared.ids import derived_id
+from shared.values import Id, Platform, Territory, UtcDatetime, Value
+
+MediaUse = Literal["organic", "paid", "story"]
+Account = Annotated[str, Field(min_length=1, max_length=200, description="the platform's id of a social account")]
+
+
+class MediaItem(Value):
+    """One picture of a post."""
+
+    url: str = Field(max_length=2048, pattern=r"^https?://", description="where the platform serves the image")
+
+
+class PostContent(Value):
+    """A post as one of its versions shows it."""
+
+    account: Account
+    partner_accounts: tuple[Account, ...] = Field(default=(), max_length=20)
+    paid_partnership: bool = False
+    territories: tuple[Territory, ...] = Field(default=(), description="where it is shown; empty: not known")
+    media_use: MediaUse = "organic"
+    product_category: str | None = Field(default=None, max_length=100)
+    ai_label_shown: bool | None = Field(default=None, description="null: the platform does not say")
+    reposts: Id | None = Field(default=None, description="the post of the same platform that this one reposts")
+    media: tuple[MediaItem, ...] = Field(min_length=1, max_length=20)
+
+
+class PostFact(FactEvent):
+    """A fact about one post."""
+
+    topic = POSTS
+
+    platform: Platform
+    post_id: Id
+    time_doubtful: bool = Field(
+        default=False, description="its time lies in the future, or far in the past without backfill"
+    )
+    backfill: bool = Field(default=False, description="judged and billed, alerts only digested")
+
+    def message_key(self) -> str:
+        """`platform:post_id`."""
+        return f"{self.platform}:{self.post_id}"
+
+    def event_id(self) -> UUID:
+        """`[platform, post, kind, occurred_at, digest of content, livemode]`."""
+        moment = self.occurred_at.isoformat()
+        return derived_id(self.platform, self.post_id, self.kind, moment, content_digest(self.content()), self.livemode)
+
+    def content(self) -> dict[str, Any]:
+        """Without what intake noted about its own receipt: a late repeat is the same fact."""
+        told = super().content()
+        return {name: value for name, value in told.items() if name not in {"time_doubtful", "backfill"}}
+
+
+class PostPublished(PostFact):
+    """A post appeared."""
+
+    kind: ClassVar = "published"
+    type = "com.twintally.post.published.v1"
+    post: PostContent
+
+
+class PostEdited(PostFact):
+    """A post changed; the event carries the whole post as it is now."""
+
+    kind: ClassVar = "edited"
+    type = "com.twintally.post.edited.v1"
+    post: PostContent
+
+
+class PostDeleted(PostFact):
+    """A post is gone."""
+
+    kind: ClassVar = "deleted"
+    type = "com.twintally.post.deleted.v1"
+
+
+class PostMeasured(PostFact):
+    """The platform counted a post's impressions."""
+
+    kind: ClassVar = "measured"
+    type = "com.twintally.post.measured.v1"
+    impressions: int = Field(ge=0, description="cumulative, up to occurred_at")
+
+
+class Reading(Value):
+    """A measured fact as it travels in states."""
+
+    measured_at: UtcDatetime
+    impressions: int = Field(ge=0)

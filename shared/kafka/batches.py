@@ -1,0 +1,91 @@
+"""How a batch is worked so that nothing is lost and nothing poisons the stream."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import psycopg
+import psycopg_pool
+import structlog
+from aiokafka.errors import KafkaError
+
+from shared.events import Unreadable
+from shared.kafka.deadletters import DeadLetters
+from shared.kafka.producer import NotSent
+from shared.kafka.records import Record
+
+log = structlog.get_logger()
+
+# The world is at fault, not the record: worth a repeat, never a dead letter.
+PASSING_FAULTS = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg_pool.PoolTimeout,
+    psycopg_pool.PoolClosed,
+    KafkaError,
+    NotSent,
+    ConnectionError,
+    TimeoutError,
+)
+
+Effect = Callable[[Sequence[Record]], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often a fault is tried again."""
+
+    own_fault_attempts: int = 3
+    passing_fault_attempts: int = 6
+    first_pause_s: float = 0.2
+
+
+async def work_batch(
+    records: Sequence[Record], effect: Effect, dead_letters: DeadLetters, patience: Patience = Patience()
+) -> int:
+    """Store the effect of all records, each once or more; returns how many became dead letters.
+
+    The batch is tried as a whole. When a record of it is at fault, each is tried alone, and what fails for its own
+    reason goes to the dead letters. A passing fault is repeated a bounded number of times, then raised: the caller
+    must leave without confirming.
+    """
+    try:
+        await _through_passing_faults(records, effect, patience)
+    except PASSING_FAULTS:
+        raise
+    except Exception as error:
+        log.warning("batch_failed", records=len(records), error=f"{type(error).__name__}: {error}")
+    else:
+        return 0
+    kept = [await _work_one(record, effect, dead_letters, patience) for record in records]
+    return sum(kept)
+
+
+async def _work_one(record: Record, effect: Effect, dead_letters: DeadLetters, patience: Patience) -> bool:
+    attempts = 0
+    while True:
+        attempts += 1
+        try:
+            await _through_passing_faults([record], effect, patience)
+        except PASSING_FAULTS:
+            raise
+        except Exception as error:
+            if attempts < patience.own_fault_attempts and not isinstance(error, Unreadable):
+                await asyncio.sleep(patience.first_pause_s)
+                continue
+            await dead_letters.keep(record, error=error, attempts=attempts)
+            log.error("dead_letter", source=f"{record.topic}/{record.partition}/{record.offset}", error=str(error))
+            return True
+        return False
+
+
+async def _through_passing_faults(records: Sequence[Record], effect: Effect, patience: Patience) -> None:
+    for attempt in range(1, patience.passing_fault_attempts + 1):
+        try:
+            return await effect(records)
+        except PASSING_FAULTS as error:
+            if attempt == patience.passing_fault_attempts:
+                raise
+            log.warning("passing_fault", attempt=attempt, error=f"{type(error).__name__}: {error}")
+            await asyncio.sleep(patience.first_pause_s * 2 ** (attempt - 1))
+    return None

@@ -1,0 +1,119 @@
+"""The aiokafka consumer loop: take a batch, store its effect, then confirm."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, RebalanceInProgressError
+
+from shared.kafka.client import KafkaAddress, connection
+from shared.kafka.records import Record
+
+log = structlog.get_logger()
+
+HandleBatch = Callable[[Sequence[Record]], Awaitable[None]]
+StoredOffsets = Callable[[Sequence[tuple[str, int]]], Awaitable[Mapping[tuple[str, int], int]]]
+LEFT_UNCONFIRMED = 70
+
+
+class Fenced(Exception):  # noqa: N818 - another worker owns the partition now; not an error
+    """Another worker has moved a stored offset: this batch was rolled back, read again from what is stored."""
+
+
+class GroupConsumer:
+    """A member of a consumer group that confirms only what has been stored.
+
+    With `stored_offsets` (topic, partition -> next offset) the truth about progress lies in the database: on every
+    assignment the consumer seeks there, and Kafka's own commit only feeds lag displays.
+    """
+
+    def __init__(
+        self,
+        address: KafkaAddress,
+        *,
+        group: str,
+        topics: Sequence[str],
+        stored_offsets: StoredOffsets | None = None,
+        batch_max: int = 200,
+    ) -> None:
+        self._address = address
+        self._group = group
+        self._topics = tuple(topics)
+        self._stored_offsets = stored_offsets
+        self._batch_max = batch_max
+
+    async def run(self, handle_batch: HandleBatch) -> None:
+        """Consume until cancelled. When a batch can be neither stored nor dead-lettered the process leaves with 70."""
+        while True:
+            try:
+                await self._consume(handle_batch)
+            except KafkaError as error:
+                log.warning("consumer_restarts", group=self._group, error=f"{type(error).__name__}: {error}")
+                await asyncio.sleep(1.0)
+
+    async def _consume(self, handle_batch: HandleBatch) -> None:
+        consumer = AIOKafkaConsumer(
+            **connection(self._address),
+            group_id=self._group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=10_000,
+            heartbeat_interval_ms=3_000,
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+        )
+        consumer.subscribe(self._topics, listener=_SeekToStored(consumer, self._stored_offsets))
+        await consumer.start()
+        try:
+            while True:
+                fetched = await consumer.getmany(timeout_ms=500, max_records=self._batch_max)
+                for partition, messages in fetched.items():
+                    await self._work(consumer, partition, [Record.of(message) for message in messages], handle_batch)
+        finally:
+            await consumer.stop()
+
+    async def _work(
+        self,
+        consumer: AIOKafkaConsumer,
+        partition: TopicPartition,
+        records: Sequence[Record],
+        handle_batch: HandleBatch,
+    ) -> None:
+        try:
+            await handle_batch(records)
+        except Fenced:
+            log.warning("fenced", partition=partition.partition)
+            await _seek_to_stored(consumer, [partition], self._stored_offsets)
+            return
+        except Exception:
+            log.critical("leaving_unconfirmed", exc_info=True)
+            os._exit(LEFT_UNCONFIRMED)
+        try:
+            await consumer.commit({partition: records[-1].offset + 1})
+        except (CommitFailedError, IllegalStateError, RebalanceInProgressError):
+            # The partition went to another worker, which repeats the batch; twice equals once.
+            log.info("commit_skipped", partition=partition.partition)
+
+
+class _SeekToStored(ConsumerRebalanceListener):  # type: ignore[misc]
+    def __init__(self, consumer: AIOKafkaConsumer, stored_offsets: StoredOffsets | None) -> None:
+        self._consumer = consumer
+        self._stored_offsets = stored_offsets
+
+    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        """Nothing: a batch in hand is stored or fenced, and not confirmed any more."""
+
+    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        """Go on from where the database says."""
+        await _seek_to_stored(self._consumer, assigned, self._stored_offsets)
+
+
+async def _seek_to_stored(
+    consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition], stored_offsets: StoredOffsets | None
+) -> None:
+    if stored_offsets is None or not partitions:
+        return
+    stored = await stored_offsets([(part.topic, part.partition) for part in partitions])
+    for part in partitions:
+        consumer.seek(part, stored.get((part.topic, part.partition), 0))

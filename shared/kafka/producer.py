@@ -1,0 +1,134 @@
+"""A producer that outlives a broker outage of any length."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+
+from shared.kafka.client import KafkaAddress, connection
+
+log = structlog.get_logger()
+
+Headers = Sequence[tuple[str, bytes]]
+MAX_RECORD_BYTES = 4 * 1024 * 1024
+
+
+class NotSent(Exception):  # noqa: N818 - the outcome of a send, not a programming error
+    """The broker did not acknowledge in time. The record may still arrive; its derived id makes that harmless."""
+
+
+class SteadyProducer:
+    """An idempotent producer with `acks=all` that is replaced after any failure.
+
+    aiokafka 0.14 never recovers an idempotent producer whose batch expired during an outage: each later send fails
+    with OutOfOrderSequenceNumber. So a failed producer is dropped and the next send builds a new one, at most one
+    attempt per backoff.
+    """
+
+    def __init__(self, address: KafkaAddress, *, send_timeout_s: float = 8.0) -> None:
+        self._address = address
+        self._send_timeout_s = send_timeout_s
+        self._producer: AIOKafkaProducer | None = None
+        self._building = asyncio.Lock()
+        self._not_before = 0.0
+        self._closing: set[asyncio.Task[None]] = set()
+        self.unacknowledged = 0
+
+    async def start(self) -> None:
+        """Connect; NotSent when the broker cannot be reached in time."""
+        await self._current()
+
+    async def send(
+        self, topic: str, *, key: bytes | None, value: bytes | None, headers: Headers = ()
+    ) -> tuple[int, int]:
+        """Send one record and wait for its acknowledgement; returns (partition, offset), raises NotSent."""
+        self.unacknowledged += 1
+        try:
+            async with asyncio.timeout(self._send_timeout_s):
+                producer = await self._current()
+                sent = await producer.send(topic, key=key, value=value, headers=list(headers))
+                # Shielded: cancelling the future of a batch would cancel it for the others in the batch.
+                metadata = await asyncio.shield(sent)
+        except MessageSizeTooLargeError:
+            raise
+        except (KafkaError, TimeoutError, OSError) as error:
+            await self._drop(error)
+            raise NotSent(f"{topic}: {type(error).__name__}: {error}") from error
+        finally:
+            self.unacknowledged -= 1
+        return metadata.partition, metadata.offset
+
+    async def send_all(self, records: Sequence[tuple[str, bytes | None, bytes | None, Headers]]) -> None:
+        """Send records in order and wait for all; NotSent when any was not acknowledged (then all may be repeated)."""
+        try:
+            async with asyncio.timeout(self._send_timeout_s * 2):
+                producer = await self._current()
+                futures = [
+                    await producer.send(topic, key=key, value=value, headers=list(headers))
+                    for topic, key, value, headers in records
+                ]
+                await asyncio.gather(*map(asyncio.shield, futures))
+        except MessageSizeTooLargeError:
+            raise
+        except (KafkaError, TimeoutError, OSError) as error:
+            await self._drop(error)
+            raise NotSent(f"{type(error).__name__}: {error}") from error
+
+    async def partitions_of(self, topic: str) -> list[int]:
+        """The partitions of a topic."""
+        return sorted(await (await self._current()).partitions_for(topic))
+
+    async def stop(self) -> None:
+        """Flush and close; bounded by the send timeout."""
+        if self._producer is not None:
+            await self._close(self._producer)
+            self._producer = None
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=self._send_timeout_s)
+
+    async def _current(self) -> AIOKafkaProducer:
+        async with self._building:
+            if self._producer is None:
+                loop = asyncio.get_running_loop()
+                await asyncio.sleep(max(0.0, self._not_before - loop.time()))
+                self._not_before = loop.time() + 0.5
+                self._producer = await self._build()
+            return self._producer
+
+    async def _build(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
+            **connection(self._address),
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=2,
+            max_batch_size=131_072,
+            max_request_size=MAX_RECORD_BYTES,
+            request_timeout_ms=30_000,
+        )
+        try:
+            await producer.start()
+        except BaseException as error:
+            await asyncio.shield(self._close(producer))
+            if isinstance(error, KafkaError | OSError):
+                raise NotSent(f"cannot reach Kafka: {error}") from error
+            raise
+        return producer
+
+    async def _drop(self, error: BaseException) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            log.warning("producer_dropped", error=f"{type(error).__name__}: {error}")
+            # Closing waits for a broker that may be away; nobody else should.
+            task = asyncio.create_task(self._close(producer))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def _close(self, producer: Any) -> None:
+        try:
+            async with asyncio.timeout(self._send_timeout_s):
+                await producer.stop()
+        except (KafkaError, TimeoutError, OSError) as error:
+            log.warning("producer_close_failed", error=f"{type(error).__name__}: {error}")

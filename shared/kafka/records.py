@@ -1,0 +1,23 @@
+"""A record as our handlers see it, whichever client read it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record of a topic; key and value as they lie in Kafka."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Mapping[str, bytes] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, message: Any) -> "Record":
+        """From an aiokafka ConsumerRecord, or from the message of a Faust event."""
+        headers = message.headers.items() if isinstance(message.headers, Mapping) else message.headers or ()
+        return cls(message.topic, message.partition, message.offset, message.key, message.value, dict(headers))

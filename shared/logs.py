@@ -1,0 +1,38 @@
+"""JSON logs, one event per line, for structlog and for the libraries that use the standard logging."""
+
+import logging
+import sys
+
+import structlog
+
+
+def configure_logs(service: str, level: str = "INFO") -> None:
+    """Send everything to standard output as JSON lines that carry time, level, event and service."""
+    shared_steps: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared_steps, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared_steps,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for chatty in ("uvicorn.access", "aiokafka", "faust", "mode", "kafka", "httpx2", "httpcore2"):
+        logging.getLogger(chatty).setLevel("WARNING")
+    structlog.contextvars.bind_contextvars(service=service)
