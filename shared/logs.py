@@ -6,6 +6,12 @@ import sys
 import structlog
 
 
+def get_log() -> structlog.stdlib.BoundLogger:
+    """The logger of a module; what it logs carries the event as its first argument and ids as fields."""
+    logger: structlog.stdlib.BoundLogger = structlog.get_logger()
+    return logger
+
+
 def configure_logs(service: str, level: str = "INFO") -> None:
     """Send everything to standard output as JSON lines that carry time, level, event and service."""
     shared_steps: list[structlog.typing.Processor] = [

@@ -1,4 +1,4 @@
-"""Settings from the environment, read once at start; what is missing or malformed stops the process with one clear message."""
+"""Settings from the environment, read once at start; a missing or malformed one stops the process with its name."""
 
 import sys
 from typing import Any, NoReturn, Self

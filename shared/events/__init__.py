@@ -83,9 +83,9 @@ def _envelope(value: bytes | None) -> dict[str, Any]:
 
 
 __all__ = [
-    "EVENT_CLASSES", "TOPICS", "AccessState", "AgencyState", "AllowanceState", "BrandState", "CaseState", "ConsentState",
-    "Decision", "Entry", "Event", "FactEvent", "FlatCard", "InfringementState", "LicenseState", "LicenseVersion",
-    "MediaItem", "PartyState", "PostContent", "PostDeleted", "PostEdited", "PostFact", "PostMeasured", "PostPublished",
+    "EVENT_CLASSES", "TOPICS", "AccessState", "AgencyState", "AllowanceState", "BrandState", "CaseState",
+    "ConsentState", "Decision", "Entry", "Event", "FactEvent", "FlatCard", "InfringementState", "LicenseState",
+    "LicenseVersion", "MediaItem", "PartyState", "PostContent", "PostDeleted", "PostEdited", "PostFact", "PostMeasured", "PostPublished",
     "RateCard", "Reading", "Reason", "ReferenceState", "Representation", "Role", "RoyaltyBooked", "Scope", "Share",
     "Sighting", "SocialAccount", "Split", "StateEvent", "StatementState", "TalentState", "Topic", "TwinState",
     "Unreadable", "UsageState", "UseSeen", "VersionSeen", "Watermark", "decoded_bytes", "encoded_bytes", "problems_of",

@@ -75,7 +75,7 @@ class FactEvent(Event):
     kind: ClassVar[str]
 
     def content(self) -> dict[str, Any]:
-        """What tells this fact from another of its kind and time; defaults are left out, so a new field keeps old ids."""
+        """What tells this fact from another of its kind and time; defaults are left out: new fields keep old ids."""
         return self.model_dump(mode="json", exclude=set(ATTRIBUTES), exclude_defaults=True)
 
 

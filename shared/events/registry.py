@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from shared.events.base import StateEvent
 from shared.events.topics import ACCESS, CONSENTS, LICENSES, PARTIES, REFERENCES, Topic
@@ -171,7 +171,7 @@ class Representation(Value):
     from_: UtcDatetime = Field(alias="from")
     until: UtcDatetime | None = None
 
-    model_config = {"frozen": True, "extra": "ignore", "populate_by_name": True, "serialize_by_alias": True}
+    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
 
 
 class TalentState(PartyState):

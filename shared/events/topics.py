@@ -1,4 +1,4 @@
-"""The topics by name. Partitions, retention, owners and consumers stand in infra/kafka/topics.yaml; a contract test compares."""
+"""The topics by name. How each is laid out stands in infra/kafka/topics.yaml; a test compares."""
 
 from dataclasses import dataclass
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import psycopg
 import psycopg_pool
-import structlog
 from aiokafka.errors import KafkaError
 
 from shared.events import Unreadable
 from shared.kafka.deadletters import DeadLetters
 from shared.kafka.producer import NotSent
 from shared.kafka.records import Record
+from shared.logs import get_log
 
-log = structlog.get_logger()
+log = get_log()
 
 # The world is at fault, not the record: worth a repeat, never a dead letter.
 PASSING_FAULTS = (

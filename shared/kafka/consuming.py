@@ -4,14 +4,14 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, RebalanceInProgressError
 
 from shared.kafka.client import KafkaAddress, connection
 from shared.kafka.records import Record
+from shared.logs import get_log
 
-log = structlog.get_logger()
+log = get_log()
 
 HandleBatch = Callable[[Sequence[Record]], Awaitable[None]]
 StoredOffsets = Callable[[Sequence[tuple[str, int]]], Awaitable[Mapping[tuple[str, int], int]]]

@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from shared.kafka.client import KafkaAddress, connection
 from shared.kafka.records import Record
+from shared.logs import get_log
 
-log = structlog.get_logger()
+log = get_log()
 
 Learn = Callable[[Sequence[Record]], Awaitable[None]]
 

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from shared.kafka.client import KafkaAddress, connection
+from shared.logs import get_log
 
-log = structlog.get_logger()
+log = get_log()
 
 Headers = Sequence[tuple[str, bytes]]
 MAX_RECORD_BYTES = 4 * 1024 * 1024

@@ -1,0 +1,44 @@
+"""The one command line, `twintally`: each part brings its own commands."""
+
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import psycopg
+import typer
+from infra.local.cli import app as stack
+from rich.console import Console
+
+from infra.kafka.topics import app as topics
+from shared.database.migrating import migrate as run_migrations
+from shared.database.migrating import passwords_of
+
+SCHEMAS = ("intake", "registry", "matching", "judging", "alerts", "royalty")
+
+app = typer.Typer(help="Twintally: every use of a digital twin found, judged and paid.", no_args_is_help=True)
+app.add_typer(stack, name="stack")
+app.add_typer(topics, name="topics")
+
+
+def migrations_of(schemas: tuple[str, ...] = SCHEMAS) -> dict[str, Path]:
+    """The folder of migrations of each service that has a schema."""
+    return {schema: Path(str(files("services").joinpath(schema, "migrations"))) for schema in schemas}
+
+
+@app.command()
+def migrate(
+    database: Annotated[str, typer.Option(envvar="TWINTALLY_DATABASE", help="the owner's address")],
+) -> None:
+    """Bring every service's schema and roles to the newest version."""
+    console = Console()
+    try:
+        run_migrations(database, migrations_of(), passwords_of(os.environ.get("TWINTALLY_ROLE_PASSWORDS")))
+    except (psycopg.Error, ValueError) as error:
+        console.print(f"[red]The database could not be migrated:[/] {error}")
+        raise typer.Exit(1) from error
+    console.print(f"{len(SCHEMAS)} schemas are at their newest version")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,103 @@
+"""Who calls: API keys as access.v1 tells them, and what a role may see."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Protocol
+
+from fastapi import Depends, HTTPException, Request
+
+from shared.events import AccessState, Role, Unreadable, read_event
+from shared.ids import digest_of
+from shared.kafka import Record
+from shared.logs import get_log
+
+log = get_log()
+
+TENANT_COLUMN: dict[Role, str] = {
+    "agency": "agency_id",
+    "talent": "talent_id",
+    "brand": "brand_id",
+    "platform": "platform",
+}
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A person or program behind an API key."""
+
+    api_key_id: str
+    role: Role
+    tenant_id: str | None
+    livemode: bool
+
+    def row_filters(self) -> dict[str, str]:
+        """The transaction-local settings that row-level security reads; what is not set shows no rows."""
+        column = TENANT_COLUMN.get(self.role)
+        if column is None:
+            return {"role": self.role}
+        return {column: self.tenant_id or "", "role": self.role}
+
+
+class KnowsKeys(Protocol):
+    """Finds the caller of an API key."""
+
+    async def caller_of(self, api_key: str) -> Caller | None:
+        """The caller, or None for an unknown or withdrawn key."""
+
+
+class AccessDirectory:
+    """The API keys of access.v1 in memory; the highest revision of a key wins."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, AccessState] = {}
+        self._by_hash: dict[str, AccessState] = {}
+
+    async def learn(self, records: Sequence[Record]) -> None:
+        """Take in records of access.v1; an unreadable one is logged and leaves what was known."""
+        for record in records:
+            try:
+                state = read_event(record.topic, record.key, record.value)
+            except Unreadable as error:
+                log.error("access_record_unreadable", key=str(record.key), error=str(error))
+                continue
+            if isinstance(state, AccessState):
+                self._keep(state)
+        await asyncio.sleep(0)
+
+    async def caller_of(self, api_key: str) -> Caller | None:
+        """The caller behind a key's text."""
+        state = self._by_hash.get(digest_of(api_key.encode()))
+        if state is None or state.status != "active":
+            return None
+        return Caller(state.api_key_id, state.role, state.tenant_id, state.livemode)
+
+    def _keep(self, state: AccessState) -> None:
+        known = self._by_id.get(state.api_key_id)
+        if known is None or known.revision < state.revision:
+            self._by_id[state.api_key_id] = state
+            self._by_hash[state.key_hash] = state
+
+
+def require(*roles: Role) -> Callable[[Request], Awaitable[Caller]]:
+    """A FastAPI dependency: the caller, when its key is known and its role is one of these; 401 or 403 otherwise.
+
+    The app carries what knows the keys as `app.state.keys`.
+    """
+
+    async def checked(request: Request) -> Caller:
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        keys: KnowsKeys = request.app.state.keys
+        caller = await keys.caller_of(key.strip()) if scheme.lower() == "bearer" else None
+        if caller is None:
+            raise HTTPException(
+                401, "Send a valid API key: Authorization: Bearer <key>", headers={"WWW-Authenticate": "Bearer"}
+            )
+        if roles and caller.role not in roles:
+            raise HTTPException(403, f"The role {caller.role} may not do this; it takes one of: {', '.join(roles)}")
+        return caller
+
+    return checked
+
+
+Operator = Annotated[Caller, Depends(require("operator"))]

@@ -1,0 +1,169 @@
+"""The relay: takes the outbox of one service to Kafka, in order per message key."""
+
+import asyncio
+from datetime import datetime
+from typing import Any
+
+import psycopg
+import psycopg_pool
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from psycopg.rows import DictRow
+
+from shared.database import Connection, Database, every, one
+from shared.events import Topic, Watermark
+from shared.events.topics import CLOCK
+from shared.kafka import KafkaAddress, connection
+from shared.kafka.producer import NotSent, SteadyProducer
+from shared.logs import get_log
+
+log = get_log()
+
+BATCH_MAX = 500
+IDLE_PAUSE_S = 0.05
+WATERMARK_PAUSE_S = 1.0
+KEEP_SENT = "1 day"
+
+# Live rows go first, unless an older row of their key is bulk: then that one goes with them.
+UNSENT = f"""
+select position, topic, message_key, value from (
+    select position, topic, message_key, value, bool_and(bulk) over (partition by topic, message_key) as can_wait
+    from outbox where sent_at is null
+) as unsent
+order by can_wait, position limit {BATCH_MAX}
+"""  # noqa: S608 - a constant
+
+
+class Relay:
+    """Publishes a service's outbox. Of all processes of the service, the one that holds the lock relays.
+
+    The lock lives on the connection that marks rows as sent: who has lost the lock cannot mark. Rows are chosen by
+    an unsent flag, never by a remembered position, because transactions commit out of order. A row is marked after
+    its acknowledgement: a crash in between sends it again, and every key ends with its highest revision again.
+    """
+
+    def __init__(
+        self, database: Database, address: KafkaAddress, *, topics: tuple[Topic, ...], watermark: bool = False
+    ) -> None:
+        self._database = database
+        self._address = address
+        self._topics = tuple(topic.name for topic in topics)
+        self._watermark = watermark
+        self._producer = SteadyProducer(address)
+        self._woken = asyncio.Event()
+        self.oldest_unsent_s = 0.0
+
+    def wake(self) -> None:
+        """Look at the outbox now; for whoever has just committed an event."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Relay until cancelled; faults of the database or the broker are waited out."""
+        try:
+            while True:
+                try:
+                    async with self._database.dedicated() as connection:
+                        await self._hold_lock_and_relay(connection)
+                except (psycopg.Error, psycopg_pool.PoolTimeout, NotSent, KafkaError) as error:
+                    log.warning("relay_restarts", error=f"{type(error).__name__}: {error}")
+                    await asyncio.sleep(0.5)
+        finally:
+            await self._producer.stop()
+
+    async def _hold_lock_and_relay(self, connection: Connection) -> None:
+        while not await _try_lock(connection, self._database.schema):  # noqa: ASYNC110 - the lock lies in PostgreSQL
+            await asyncio.sleep(1.0)
+        log.info("relay_holds_lock", schema=self._database.schema)
+        ticker = _Ticker(WATERMARK_PAUSE_S)
+        ends: AIOKafkaConsumer | None = None
+        try:
+            while True:
+                began = await _now(connection)
+                sent = await self._send_batch(connection)
+                # Fewer than a full batch: all that was committed before `began` is in Kafka now.
+                if sent < BATCH_MAX and ticker.due():
+                    ends = ends or await self._ends_reader()
+                    await self._tell_watermark(ends, began)
+                    await connection.execute("delete from outbox where sent_at < now() - %s::interval", (KEEP_SENT,))
+                if sent == 0:
+                    await self._rest()
+        finally:
+            if ends is not None:
+                await ends.stop()
+
+    async def _send_batch(self, connection: Connection) -> int:
+        rows = await every(connection, UNSENT)
+        if not rows:
+            self.oldest_unsent_s = 0.0
+            return 0
+        await self._producer.send_all([_record(row) for row in rows])
+        oldest = await one(
+            connection,
+            "with marked as"
+            " (update outbox set sent_at = clock_timestamp() where position = any(%s) returning stored_at)"
+            " select extract(epoch from clock_timestamp() - min(stored_at))::float8 as age from marked",
+            ([row["position"] for row in rows],),
+        )
+        self.oldest_unsent_s = oldest["age"] if oldest else 0.0
+        return len(rows)
+
+    async def _tell_watermark(self, ends: AIOKafkaConsumer, committed_before: datetime) -> None:
+        if not self._watermark:
+            return
+        offsets: dict[str, dict[int, int]] = {}
+        for topic in self._topics:
+            partitions = [TopicPartition(topic, number) for number in await self._producer.partitions_of(topic)]
+            found = await ends.end_offsets(partitions)
+            offsets[topic] = {part.partition: end for part, end in found.items()}
+        event = Watermark(
+            service=self._database.schema,
+            occurred_at=committed_before,
+            revision=int(committed_before.timestamp() * 1000),
+            end_offsets=offsets,
+        )
+        await self._producer.send(CLOCK.name, key=event.message_key().encode(), value=event.encode())
+
+    async def _ends_reader(self) -> AIOKafkaConsumer:
+        consumer = AIOKafkaConsumer(**connection(self._address), enable_auto_commit=False)
+        await consumer.start()
+        return consumer
+
+    async def _rest(self) -> None:
+        self._woken.clear()
+        try:
+            async with asyncio.timeout(IDLE_PAUSE_S):
+                await self._woken.wait()
+        except TimeoutError:
+            pass
+
+
+class _Ticker:
+    """Says at most once per period that it is time."""
+
+    def __init__(self, period_s: float) -> None:
+        self._period_s = period_s
+        self._next = 0.0
+
+    def due(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        if now < self._next:
+            return False
+        self._next = now + self._period_s
+        return True
+
+
+def _record(row: DictRow) -> tuple[str, bytes, bytes, Any]:
+    return row["topic"], row["message_key"].encode(), bytes(row["value"]), ()
+
+
+async def _try_lock(connection: Connection, schema: str) -> bool:
+    row = await one(connection, "select pg_try_advisory_lock(hashtextextended(%s, 0)) as held", (f"relay:{schema}",))
+    return bool(row and row["held"])
+
+
+async def _now(connection: Connection) -> datetime:
+    row = await one(connection, "select clock_timestamp() as now")
+    if row is None:
+        raise psycopg.InterfaceError("the database did not tell the time")
+    moment: datetime = row["now"]
+    return moment
