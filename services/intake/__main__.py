@@ -1,0 +1,56 @@
+"""Builds intake and runs it: `python -m services.intake`."""
+
+import asyncio
+
+from cryptography.fernet import Fernet, MultiFernet
+from redis.asyncio import Redis
+
+from services.intake.api import build_app
+from services.intake.handlers import Parts
+from services.intake.settings import IntakeSettings
+from services.intake.store import ObjectInbox, PlatformSecrets, PostsStream, RedisMarks
+from shared.access import AccessDirectory
+from shared.database import Database
+from shared.events.topics import ACCESS
+from shared.health import Health
+from shared.kafka.lookup import LookupReader
+from shared.kafka.producer import SteadyProducer
+from shared.logs import configure_logs, get_log
+from shared.objects import open_store
+from shared.process import run_process
+
+log = get_log()
+
+
+async def main() -> None:
+    """Run until SIGTERM."""
+    settings = IntakeSettings.from_environment()
+    configure_logs("intake", settings.log_level)
+    log.info("settings", **settings.masked())
+    database = Database(settings.database_api, "intake")
+    producer = SteadyProducer(settings, send_timeout_s=settings.send_timeout_s)
+    redis = Redis.from_url(settings.redis.get_secret_value(), socket_timeout=0.3, socket_connect_timeout=0.3)
+    keys = AccessDirectory()
+    reader = LookupReader(settings, [ACCESS.name], keys.learn)
+    cipher = MultiFernet([Fernet(key) for key in settings.secret_key.get_secret_value().split(",")])
+    parts = Parts(
+        secrets=PlatformSecrets(database, cipher),
+        inbox=ObjectInbox(open_store(settings.store)),
+        marks=RedisMarks(redis, days=settings.duplicate_mark_days),
+        stream=PostsStream(producer),
+    )
+    app = build_app(settings, parts, producer, keys)
+    health = Health()
+    health.ready_when("access", lambda: None if reader.caught_up() else "API keys are not read to their end yet")
+    health.add_pages(app)
+    await database.open()
+    try:
+        await run_process(app, {"access": reader.run}, host=settings.http_host, port=settings.http_port)
+    finally:
+        await producer.stop()
+        await database.close()
+        await redis.aclose()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,177 @@
+"""Intake's edge: webhooks in, and the API for platform secrets."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, assert_never
+from uuid import uuid4
+
+from fastapi import Depends, FastAPI, HTTPException, Path, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from services.intake.domain import ItemResult, Malformed, Outcome, status_of
+from services.intake.handlers import NotSigned, Parts, UnknownPlatform, Webhook, take_in
+from services.intake.metrics import ITEMS, WEBHOOK_SECONDS, WEBHOOKS
+from services.intake.settings import IntakeSettings
+from services.intake.signatures import PlatformSecret, new_secret_text
+from services.intake.store import PlatformSecrets
+from shared.access import Caller, KnowsKeys, Operator, require
+from shared.kafka.producer import SteadyProducer
+from shared.values import Platform
+
+PlatformInPath = Annotated[Platform, Path(description="the platform's registered name")]
+SecretKeeper = Annotated[Caller, Depends(require("operator", "platform"))]
+
+
+class SecretView(BaseModel):
+    """A platform secret as its owner sees it; the text only when it has just been made."""
+
+    secret_id: str
+    platform: str
+    livemode: bool
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    secret: str | None = None
+
+
+class Gate:
+    """Back-pressure: how much may be under way at a time."""
+
+    def __init__(self, settings: IntakeSettings, producer: SteadyProducer) -> None:
+        self._settings = settings
+        self._producer = producer
+        self._under_way: Counter[str] = Counter()
+
+    @asynccontextmanager
+    async def passage(self, platform: str) -> AsyncIterator[None]:
+        """Let one request through; 429 for a platform that sends too much at once, 503 when the broker is behind."""
+        if self._producer.unacknowledged >= self._settings.unacknowledged_max:
+            raise _refusal(503, "The stream is behind; send again later")
+        if self._under_way[platform] >= self._settings.platform_requests_max:
+            raise _refusal(429, "Too many requests at once; send fewer at a time, or batches")
+        self._under_way[platform] += 1
+        try:
+            yield
+        finally:
+            self._under_way[platform] -= 1
+            if not self._under_way[platform]:
+                del self._under_way[platform]
+
+
+def build_app(settings: IntakeSettings, parts: Parts, producer: SteadyProducer, keys: KnowsKeys) -> FastAPI:
+    """The application; `parts.secrets` also serves the API for secrets."""
+    app = FastAPI(title="Twintally intake", version="1")
+    app.state.keys = keys
+    gate = Gate(settings, producer)
+    _add_webhooks(app, settings, parts, gate)
+    if isinstance(parts.secrets, PlatformSecrets):
+        _add_secrets(app, parts.secrets, overlap=timedelta(hours=settings.secret_overlap_h))
+    return app
+
+
+def _add_webhooks(app: FastAPI, settings: IntakeSettings, parts: Parts, gate: Gate) -> None:
+    @app.post("/v1/platforms/{platform}/webhooks", status_code=202)
+    async def receive(platform: PlatformInPath, request: Request) -> JSONResponse:
+        with WEBHOOK_SECONDS.time():
+            try:
+                async with gate.passage(platform):
+                    body = await _body(request, settings.webhook_bytes_max)
+                    webhook = Webhook(platform, dict(request.headers), body, datetime.now(UTC))
+                    answer = _respond(platform, await take_in(webhook, parts))
+            except HTTPException as refusal:
+                WEBHOOKS.labels(str(refusal.status_code)).inc()
+                raise
+        WEBHOOKS.labels(str(answer.status_code)).inc()
+        return answer
+
+
+def _respond(platform: str, answer: UnknownPlatform | NotSigned | Malformed | tuple[ItemResult, ...]) -> JSONResponse:
+    match answer:
+        case UnknownPlatform():
+            raise HTTPException(404, f"No platform {platform!r} is registered here")
+        case NotSigned():
+            raise HTTPException(
+                401,
+                "The signature does not verify: sign the raw body with a current secret of this platform, with the"
+                " headers webhook-id, webhook-timestamp (within 5 minutes of now) and webhook-signature",
+            )
+        case Malformed(problem):
+            raise HTTPException(400, problem)
+        case tuple():
+            for result in answer:
+                ITEMS.labels(platform, result.outcome.value).inc()
+            status = status_of(answer)
+            headers = {"Retry-After": "2"} if status == 503 else None
+            return JSONResponse({"results": [_view(result) for result in answer]}, status, headers)
+        case _:
+            assert_never(answer)
+
+
+def _add_secrets(app: FastAPI, secrets: PlatformSecrets, *, overlap: timedelta) -> None:
+    @app.put("/v1/platforms/{platform}", status_code=204)
+    async def register(platform: PlatformInPath, caller: Operator) -> None:
+        await secrets.register(caller, platform)
+
+    @app.post("/v1/platforms/{platform}/secrets", status_code=201)
+    async def create(platform: PlatformInPath, caller: SecretKeeper) -> SecretView:
+        """Make a secret; older ones of the same mode go on working for the overlap, so that it can be rotated in."""
+        secret = PlatformSecret(
+            secret_id=f"psec_{uuid4().hex}",
+            platform=platform,
+            livemode=caller.livemode,
+            text=new_secret_text(),
+            created_at=datetime.now(UTC),
+        )
+        if not _is_own(caller, platform) or not await secrets.add(caller, secret, overlap=overlap):
+            raise HTTPException(404, f"No platform {platform!r} is registered here")
+        return _secret_view(secret, show=True)
+
+    @app.get("/v1/platforms/{platform}/secrets")
+    async def show(platform: PlatformInPath, caller: SecretKeeper) -> list[SecretView]:
+        return [_secret_view(secret, show=False) for secret in await secrets.list(caller, platform)]
+
+    @app.delete("/v1/platforms/{platform}/secrets/{secret_id}", status_code=204)
+    async def revoke(platform: PlatformInPath, secret_id: str, caller: SecretKeeper) -> None:
+        if not await secrets.revoke(caller, platform, secret_id, datetime.now(UTC)):
+            raise HTTPException(404, f"No secret {secret_id!r} of platform {platform!r}")
+
+
+def _is_own(caller: Caller, platform: str) -> bool:
+    return caller.role == "operator" or caller.tenant_id == platform
+
+
+def _secret_view(secret: PlatformSecret, *, show: bool) -> SecretView:
+    return SecretView(
+        secret_id=secret.secret_id,
+        platform=secret.platform,
+        livemode=secret.livemode,
+        created_at=secret.created_at,
+        expires_at=secret.expires_at,
+        revoked_at=secret.revoked_at,
+        secret=secret.text if show else None,
+    )
+
+
+def _view(result: ItemResult) -> dict[str, object]:
+    view: dict[str, object] = {"outcome": result.outcome.value}
+    if result.event_id is not None:
+        view["event_id"] = result.event_id
+    if result.outcome is Outcome.INVALID:
+        view["problems"] = list(result.problems)
+    return view
+
+
+async def _body(request: Request, bytes_max: int) -> bytes:
+    taken = bytearray()
+    async for chunk in request.stream():
+        taken += chunk
+        if len(taken) > bytes_max:
+            raise HTTPException(413, f"The body is larger than {bytes_max} bytes; send smaller batches")
+    return bytes(taken)
+
+
+def _refusal(status: int, text: str) -> HTTPException:
+    return HTTPException(status, text, headers={"Retry-After": "2"})

@@ -1,0 +1,191 @@
+"""The parts behind intake's handlers: PostgreSQL, the inbox, Redis, Kafka."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from urllib.parse import quote
+
+import obstore
+from cryptography.fernet import MultiFernet
+from obstore.store import ObjectStore
+from psycopg.rows import DictRow
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from services.intake.handlers import Webhook
+from services.intake.metrics import DOUBTFUL, MARKS_MISSED, UNACKNOWLEDGED
+from services.intake.signatures import PlatformSecret
+from shared.access import Caller
+from shared.database import Database, every, one
+from shared.events import PostFact
+from shared.ids import digest_of
+from shared.kafka.producer import NotSent, SteadyProducer
+from shared.logs import get_log
+
+log = get_log()
+
+CACHE_S = 2.0
+
+
+class PlatformSecrets:
+    """Platforms and their secrets in PostgreSQL, encrypted at rest; what was read is reused for two seconds."""
+
+    def __init__(self, database: Database, cipher: MultiFernet) -> None:
+        self._database = database
+        self._cipher = cipher
+        self._cache: dict[str, tuple[float, Sequence[PlatformSecret] | None]] = {}
+
+    async def of_platform(self, platform: str) -> Sequence[PlatformSecret] | None:
+        """The secrets of a platform, newest first; None when there is no such platform."""
+        now = asyncio.get_running_loop().time()
+        known = self._cache.get(platform)
+        if known is None or known[0] < now:
+            known = (now + CACHE_S, await self._load(platform))
+            if len(self._cache) > 1000:
+                self._cache.clear()
+            self._cache[platform] = known
+        return known[1]
+
+    async def register(self, caller: Caller, platform: str) -> None:
+        """Let a platform send; registering twice changes nothing."""
+        async with self._database.transaction(caller) as connection:
+            await connection.execute("insert into platforms (platform) values (%s) on conflict do nothing", (platform,))
+        self._cache.pop(platform, None)
+
+    async def add(self, caller: Caller, secret: PlatformSecret, *, overlap: timedelta) -> bool:
+        """Store a new secret and let the older ones of its mode expire after the overlap; False: no such platform."""
+        async with self._database.transaction(caller) as connection:
+            if await one(connection, "select from platforms where platform = %s", (secret.platform,)) is None:
+                return False
+            await connection.execute(
+                "update platform_secrets set expires_at = least(coalesce(expires_at, 'infinity'), %s)"
+                " where platform = %s and livemode = %s and revoked_at is null",
+                (secret.created_at + overlap, secret.platform, secret.livemode),
+            )
+            await connection.execute(
+                "insert into platform_secrets (secret_id, platform, livemode, secret, created_at)"
+                " values (%s, %s, %s, %s, %s)",
+                (
+                    secret.secret_id,
+                    secret.platform,
+                    secret.livemode,
+                    self._cipher.encrypt(secret.text.encode()),
+                    secret.created_at,
+                ),
+            )
+        self._cache.pop(secret.platform, None)
+        return True
+
+    async def list(self, caller: Caller, platform: str) -> Sequence[PlatformSecret]:
+        """The secrets of a platform that the caller may see."""
+        async with self._database.transaction(caller) as connection:
+            rows = await every(
+                connection, "select * from platform_secrets where platform = %s order by created_at desc", (platform,)
+            )
+        return [self._secret(row) for row in rows]
+
+    async def revoke(self, caller: Caller, platform: str, secret_id: str, now: datetime) -> bool:
+        """Stop a secret at once; False when the caller has no such secret."""
+        async with self._database.transaction(caller) as connection:
+            found = await one(
+                connection,
+                "update platform_secrets set revoked_at = coalesce(revoked_at, %s)"
+                " where platform = %s and secret_id = %s returning secret_id",
+                (now, platform, secret_id),
+            )
+        self._cache.pop(platform, None)
+        return found is not None
+
+    async def _load(self, platform: str) -> Sequence[PlatformSecret] | None:
+        # The request is not authenticated yet: it may see the secrets of the platform in its path, to be checked.
+        caller = Caller("webhook", "platform", platform, livemode=True)
+        async with self._database.transaction(caller) as connection:
+            if await one(connection, "select from platforms where platform = %s", (platform,)) is None:
+                return None
+        return await self.list(caller, platform)
+
+    def _secret(self, row: DictRow) -> PlatformSecret:
+        return PlatformSecret(
+            secret_id=row["secret_id"],
+            platform=row["platform"],
+            livemode=row["livemode"],
+            text=self._cipher.decrypt(bytes(row["secret"])).decode(),
+            created_at=row["created_at"],
+            expires_at=row["expires_at"],
+            revoked_at=row["revoked_at"],
+        )
+
+
+class ObjectInbox:
+    """Raw bodies as files, one per webhook: a line of JSON about the request, then the bytes as they came."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    async def keep(self, webhook: Webhook, signed_by: PlatformSecret) -> None:
+        """Store the webhook under its day, platform and digest; the same body on the same day is stored once."""
+        about = {
+            "platform": webhook.platform,
+            "received_at": webhook.received_at.isoformat(),
+            "secret_id": signed_by.secret_id,
+            **{name: value for name, value in webhook.headers.items() if name.startswith("webhook-")},
+        }
+        digest = digest_of(webhook.body).removeprefix("sha256:")
+        path = f"inbox/{webhook.received_at:%Y-%m-%d}/{quote(webhook.platform, safe='')}/{digest}"
+        await obstore.put_async(self._store, path, json.dumps(about).encode() + b"\n" + webhook.body)
+
+
+class RedisMarks:
+    """Duplicate marks in Redis. Redis being away means no marks: counted, never a refusal."""
+
+    def __init__(self, redis: Redis, *, days: int) -> None:
+        self._redis = redis
+        self._seconds = days * 24 * 60 * 60
+
+    async def known(self, event_ids: Sequence[str]) -> set[str]:
+        """Which of these were remembered; none when Redis is away."""
+        if not event_ids:
+            return set()
+        try:
+            found = await self._redis.mget([self._name(event_id) for event_id in event_ids])
+        except (RedisError, OSError) as error:
+            self._missed(error)
+            return set()
+        return {event_id for event_id, mark in zip(event_ids, found, strict=True) if mark is not None}
+
+    async def remember(self, event_ids: Sequence[str]) -> None:
+        """Remember them; a mark that cannot be written costs one repeat."""
+        try:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for event_id in event_ids:
+                    pipeline.set(self._name(event_id), b"1", ex=self._seconds)
+                await pipeline.execute()
+        except (RedisError, OSError) as error:
+            self._missed(error)
+
+    def _missed(self, error: Exception) -> None:
+        MARKS_MISSED.inc()
+        log.warning("duplicate_marks_missed", error=f"{type(error).__name__}: {error}")
+
+    def _name(self, event_id: str) -> str:
+        return f"intake:taken:{event_id}"
+
+
+class PostsStream:
+    """posts.v1 through one idempotent producer."""
+
+    def __init__(self, producer: SteadyProducer) -> None:
+        self._producer = producer
+        UNACKNOWLEDGED.set_function(lambda: producer.unacknowledged)
+
+    async def send(self, fact: PostFact) -> bool:
+        """Send one fact; False when the broker did not acknowledge in time (it may still arrive)."""
+        try:
+            await self._producer.send(fact.topic.name, key=fact.message_key().encode(), value=fact.encode())
+        except NotSent as error:
+            log.warning("post_not_sent", event_id=str(fact.event_id()), error=str(error))
+            return False
+        if fact.time_doubtful:
+            DOUBTFUL.inc()
+        return True
