@@ -11,8 +11,8 @@ from fastapi import Depends, FastAPI, HTTPException, Path, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from services.intake.domain import ItemResult, Malformed, Outcome, status_of
-from services.intake.handlers import NotSigned, Parts, UnknownPlatform, Webhook, take_in
+from services.intake.domain import ItemResult, Malformed, Outcome, Webhook, status_of
+from services.intake.handlers import NotSigned, Parts, UnknownPlatform, take_in
 from services.intake.metrics import ITEMS, WEBHOOK_SECONDS, WEBHOOKS
 from services.intake.settings import IntakeSettings
 from services.intake.signatures import PlatformSecret, new_secret_text

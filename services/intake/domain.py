@@ -1,6 +1,6 @@
 """What a webhook says, and what intake answers: parsing of posts, doubtful times, outcomes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -9,6 +9,16 @@ from shared.events import PostFact
 
 FUTURE_TOLERANCE = timedelta(minutes=5)
 LATE_WITHOUT_BACKFILL = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """A request as it came."""
+
+    platform: str
+    headers: Mapping[str, str]
+    body: bytes
+    received_at: datetime
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,12 @@
 """One function per request: take a webhook in, and keep the promise that accepted is kept."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Protocol
 
 from services.intake import generic
-from services.intake.domain import Item, ItemResult, Malformed, Outcome, Refused
+from services.intake.domain import Item, ItemResult, Malformed, Outcome, Refused, Webhook
 from services.intake.signatures import PlatformSecret, signer_of
 from shared.events import PostFact
 
@@ -22,7 +21,7 @@ class Secrets(Protocol):
 class Inbox(Protocol):
     """Raw bodies, kept until what they proved needs no proof any more."""
 
-    async def keep(self, webhook: "Webhook", signed_by: PlatformSecret) -> None:
+    async def keep(self, webhook: Webhook, signed_by: PlatformSecret) -> None:
         """Store the body with the headers that signed it; durable when this returns."""
 
 
@@ -51,16 +50,6 @@ class Parts:
     inbox: Inbox
     marks: Marks
     stream: Stream
-
-
-@dataclass(frozen=True)
-class Webhook:
-    """A request as it came."""
-
-    platform: str
-    headers: Mapping[str, str]
-    body: bytes
-    received_at: datetime
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from psycopg.rows import DictRow
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from services.intake.handlers import Webhook
+from services.intake.domain import Webhook
 from services.intake.metrics import DOUBTFUL, MARKS_MISSED, UNACKNOWLEDGED
 from services.intake.signatures import PlatformSecret
 from shared.access import Caller

@@ -1,0 +1,63 @@
+# One way to do each chore. `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PYTHONWARNINGS ?= default
+.DEFAULT_GOAL := help
+
+.PHONY: help setup setup-dev check format test test-unit demo up down logs bench contract lock clean
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(VENV)/.runtime ## install what the services run on, with checked hashes
+
+setup-dev: $(VENV)/.dev ## install what the checks and tests need, too
+
+$(VENV)/.runtime: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3 cannot make a venv; on Debian: apt install python3-venv"; exit 1; }
+	@echo "Installing from requirements.lock (about two minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+check: setup-dev ## formatting, lint, types, imports, the generated contract
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m infra.contract check
+
+format: setup-dev ## format the code and mend what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+contract: setup ## write the JSON Schemas and the AsyncAPI document again from the event classes
+	$(BIN)/python -m infra.contract write
+
+test: setup-dev ## the whole test suite, real parts included
+	$(BIN)/python -m pytest $(ARGS)
+
+test-unit: setup-dev ## the tests that need no server
+	$(BIN)/python -m pytest tests/unit tests/contract $(ARGS)
+
+up: setup ## start the local stack with all services
+	$(BIN)/twintally stack up
+
+down: setup ## stop the local stack
+	$(BIN)/twintally stack down
+
+logs: setup ## show the logs of the local stack; make logs NAME=intake for one
+	$(BIN)/twintally stack logs $(NAME)
+
+lock: ## resolve the dependencies again (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header requirements.in -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header -c requirements.lock requirements-dev.in -o requirements-dev.lock
+
+clean: ## remove what was installed and written here
+	rm -rf $(VENV) var build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

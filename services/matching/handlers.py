@@ -1,0 +1,107 @@
+"""Load, fetch and search outside any transaction, then store in one short one; the outbox publishes."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from services.matching.domain import Digests, PostKey, Seen, fold, uses_of
+from services.matching.media import ItemAt, Later, MediaOutcome
+from shared.events import PostEdited, PostFact, PostPublished, UseSeen
+
+
+class Transaction(Protocol):
+    """What is done to posts whose rows this transaction has locked."""
+
+    async def add_facts(self, facts: Sequence[PostFact]) -> None:
+        """Store the facts that are new."""
+
+    async def add_outcome(self, at: ItemAt, key: PostKey, url: str, outcome: MediaOutcome) -> None:
+        """Store what became of a media item, unless it is known; `Later` becomes a pending fetch."""
+
+    async def facts_of(self, key: PostKey) -> Sequence[PostFact]:
+        """Every fact of a post."""
+
+    async def digests_of(self, key: PostKey) -> Digests:
+        """The digests of a post's media items, as far as they are known."""
+
+    async def seen_in(self, digests: Sequence[str], *, livemode: bool) -> Mapping[str, Sequence[Seen]]:
+        """What was found in images, by their digest."""
+
+    async def publish(self, use: UseSeen) -> bool:
+        """Publish a use when its content changed."""
+
+
+class Store(Protocol):
+    """Matching's own schema."""
+
+    async def known_items(self, items: Sequence[ItemAt]) -> set[ItemAt]:
+        """Which of these have an outcome or a pending fetch already."""
+
+    def posts(self, keys: Sequence[PostKey]) -> AbstractAsyncContextManager[Transaction]:
+        """One transaction with these posts' rows locked, in key order."""
+
+
+class Looker(Protocol):
+    """Fetches an image, keeps it as evidence when it shows a twin, and says what was seen."""
+
+    async def look(self, url: str, *, livemode: bool, deadline_s: float) -> MediaOutcome:
+        """The outcome; never raises for what a host or a file does."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What one batch changed."""
+
+    facts: int
+    published: int
+    outcomes: tuple[MediaOutcome, ...]
+
+
+@dataclass(frozen=True)
+class _Item:
+    at: ItemAt
+    key: PostKey
+    url: str
+
+
+async def on_facts(facts: Sequence[PostFact], store: Store, looker: Looker, *, deadline_s: float) -> Effect:
+    """Learn facts of posts: their new media are looked at, and the uses that this changes are published."""
+    items = [item for fact in facts for item in _items_of(fact)]
+    known = await store.known_items([item.at for item in items])
+    fresh = list({item.at: item for item in items if item.at not in known}.values())
+    outcomes = await asyncio.gather(
+        *(looker.look(item.url, livemode=item.key.livemode, deadline_s=deadline_s) for item in fresh)
+    )
+    keys = sorted({PostKey.of(fact) for fact in facts})
+    async with store.posts(keys) as transaction:
+        await transaction.add_facts(facts)
+        for item, outcome in zip(fresh, outcomes, strict=True):
+            await transaction.add_outcome(item.at, item.key, item.url, outcome)
+        published = sum([await _publish_uses(key, transaction) for key in keys])
+    return Effect(facts=len(facts), published=published, outcomes=tuple(outcomes))
+
+
+async def on_fetched(at: ItemAt, key: PostKey, url: str, outcome: MediaOutcome, store: Store) -> int:
+    """A pending fetch came to an end, or waits again; returns how many uses this changed."""
+    async with store.posts([key]) as transaction:
+        await transaction.add_outcome(at, key, url, outcome)
+        return 0 if isinstance(outcome, Later) else await _publish_uses(key, transaction)
+
+
+async def _publish_uses(key: PostKey, transaction: Transaction) -> int:
+    post = fold(await transaction.facts_of(key))
+    digests = await transaction.digests_of(key)
+    known = sorted({digest for several in digests.values() for digest in several if digest is not None})
+    seen = await transaction.seen_in(known, livemode=key.livemode)
+    uses = uses_of(post, digests, seen)
+    return sum([await transaction.publish(use) for use in uses])
+
+
+def _items_of(fact: PostFact) -> list[_Item]:
+    if not isinstance(fact, PostPublished | PostEdited):
+        return []
+    key = PostKey.of(fact)
+    event_id = str(fact.event_id())
+    return [_Item(ItemAt(event_id, number), key, item.url) for number, item in enumerate(fact.post.media)]

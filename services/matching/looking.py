@@ -1,0 +1,86 @@
+"""From an address to what its image shows: fetch safely, decode, search, keep the evidence."""
+
+import asyncio
+import time
+from concurrent.futures import Executor
+
+from shared.safe_http import Refused, SafeHttp, Unreachable
+
+from services.matching.domain import Seen
+from services.matching.hosts import Hosts, Resting
+from services.matching.media import Later, MediaOutcome, Searched, Unusable
+from services.matching.metrics import FETCHES, IMAGE_SECONDS
+from services.matching.recognition import Match, ReferenceIndex
+from shared.fingerprints import Undecodable, decode, fingerprint_query
+from shared.ids import digest_of
+from shared.objects import Evidence
+
+IMAGE_BYTES_MAX = 25 * 1024 * 1024
+
+
+class ImageLooker:
+    """Looks at published images; the heavy work runs on an executor, off the event loop."""
+
+    def __init__(self, http: SafeHttp, index: ReferenceIndex, evidence: Evidence, executor: Executor) -> None:
+        self._http = http
+        self._index = index
+        self._evidence = evidence
+        self._executor = executor
+        self._hosts = Hosts()
+
+    async def look(self, url: str, *, livemode: bool, deadline_s: float) -> MediaOutcome:
+        """What the image at this address shows. Faults of the host and of the file are outcomes."""
+        try:
+            async with self._hosts.visit(url):
+                image = await self._fetch(url, deadline_s)
+        except (Unreachable, Resting) as error:
+            FETCHES.labels("later").inc()
+            return Later(str(error))
+        if isinstance(image, Unusable):
+            FETCHES.labels("refused").inc()
+            return image
+        FETCHES.labels("fetched").inc()
+        loop = asyncio.get_running_loop()
+        outcome = await loop.run_in_executor(self._executor, search_image, image, self._index, livemode)
+        if isinstance(outcome, Searched) and outcome.seen:
+            await self._evidence.keep(image)
+        return outcome
+
+    async def _fetch(self, url: str, deadline_s: float) -> bytes | Unusable:
+        try:
+            fetched = await self._http.get(url, deadline_s=deadline_s, bytes_max=IMAGE_BYTES_MAX)
+        except Refused as refusal:
+            return Unusable("unfetchable", str(refusal))
+        if fetched.status != 200:
+            return Unusable("unfetchable", f"the host answered {fetched.status}")
+        return fetched.body
+
+
+def search_image(image: bytes, index: ReferenceIndex, livemode: bool) -> Searched | Unusable:
+    """Decode, describe and search one image; pure but for the index and the metrics."""
+    start = time.thread_time()
+    picture = decode(image)
+    if isinstance(picture, Undecodable):
+        return Unusable("undecodable", picture.reason)
+    decoded = time.thread_time()
+    query = fingerprint_query(picture)
+    described = time.thread_time()
+    digest = digest_of(image)
+    seen = tuple(_seen(match, digest) for match in index.search(query, livemode=livemode))
+    for stage, began, ended in (("decode", start, decoded), ("describe", decoded, described)):
+        IMAGE_SECONDS.labels(stage).observe(ended - began)
+    IMAGE_SECONDS.labels("search").observe(time.thread_time() - described)
+    return Searched(digest, seen)
+
+
+def _seen(match: Match, digest: str) -> Seen:
+    return Seen(
+        reference_id=match.reference_id,
+        twin_id=match.twin_id,
+        media_digest=digest,
+        score=match.score,
+        region=match.region,
+        transform=match.transform,
+        description=match.description,
+        algorithm=match.algorithm,
+    )

@@ -1,0 +1,56 @@
+"""What became of one media item, and when to try a failed fetch again."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from services.matching.domain import Seen
+
+RETRY_AFTER = (
+    timedelta(seconds=2),
+    timedelta(seconds=10),
+    timedelta(minutes=1),
+    timedelta(minutes=5),
+    timedelta(minutes=30),
+    timedelta(hours=3),
+)
+
+
+@dataclass(frozen=True, order=True)
+class ItemAt:
+    """A media item by its place: the fact that carries it, and its number there from 0."""
+
+    event_id: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Searched:
+    """The image was read and searched; `seen` is empty when it shows no registered twin."""
+
+    digest: str
+    seen: tuple[Seen, ...]
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """There will never be a picture here: `undecodable` or `unfetchable`, and why."""
+
+    outcome: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Later:
+    """The host did not answer in time; worth another try."""
+
+    reason: str
+
+
+MediaOutcome = Searched | Unusable | Later
+
+
+def next_try(attempts: int, attempts_max: int) -> timedelta | None:
+    """How long to wait after so many failed attempts; None when it was the last."""
+    if attempts >= attempts_max:
+        return None
+    return RETRY_AFTER[min(attempts, len(RETRY_AFTER)) - 1]

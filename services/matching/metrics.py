@@ -1,0 +1,18 @@
+"""Every number that matching publishes."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+FACTS = Counter("twintally_matching_facts_total", "Facts of posts worked")
+MEDIA = Counter("twintally_matching_media_total", "Media items by what became of them", ["outcome"])
+USES = Counter("twintally_matching_uses_published_total", "States of uses published")
+FETCHES = Counter("twintally_matching_fetches_total", "Fetches of images by result", ["result"])
+PENDING = Gauge("twintally_matching_pending_fetches", "Images that wait for another try")
+IMAGE_SECONDS = Histogram(
+    "twintally_matching_image_cpu_seconds",
+    "Processor time per image and stage",
+    ["stage"],
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
+)
+REFERENCES = Gauge("twintally_matching_index_references", "References in this worker's index")
+REFERENCES_UNREADABLE = Counter("twintally_matching_references_unreadable_total", "References that could not be read")
+DEAD_LETTERS = Counter("twintally_matching_dead_letters_total", "Records given up on")

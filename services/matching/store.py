@@ -1,0 +1,236 @@
+"""Matching's schema: facts, media, sightings, pending fetches."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
+
+from services.matching.domain import Digests, PostKey, Seen
+from services.matching.media import ItemAt, Later, MediaOutcome, Searched, Unusable, next_try
+from services.matching.metrics import MEDIA
+from shared.access import Caller
+from shared.database import Connection, Database, every, one
+from shared.events import PostFact, UseSeen, read_event
+from shared.outbox import ensure_state
+
+
+@dataclass(frozen=True)
+class PendingFetch:
+    """A media item whose image is still to be had."""
+
+    at: ItemAt
+    key: PostKey
+    url: str
+
+
+class MatchingStore:
+    """The worker's view: all rows."""
+
+    def __init__(self, database: Database, *, attempts_max: int) -> None:
+        self._database = database
+        self._attempts_max = attempts_max
+
+    async def known_items(self, items: Sequence[ItemAt]) -> set[ItemAt]:
+        """Which items have an outcome or a pending fetch."""
+        if not items:
+            return set()
+        events = sorted({item.event_id for item in items})
+        async with self._database.transaction() as connection:
+            rows = await every(
+                connection,
+                "select event_id::text, number from media where event_id = any(%s::uuid[])"
+                " union select event_id::text, number from pending_fetches where event_id = any(%s::uuid[])",
+                (events, events),
+            )
+        return {ItemAt(row["event_id"], row["number"]) for row in rows} & set(items)
+
+    @asynccontextmanager
+    async def posts(self, keys: Sequence[PostKey]) -> AsyncIterator["_Transaction"]:
+        """One transaction with the posts' rows locked in key order, so that two workers cannot wait for each other."""
+        async with self._database.transaction() as connection:
+            for key in sorted(keys):
+                await connection.execute(
+                    "insert into posts (platform, post_id, livemode) values (%s, %s, %s) on conflict do nothing",
+                    (key.platform, key.post_id, key.livemode),
+                )
+                await connection.execute(
+                    "select from posts where platform = %s and post_id = %s and livemode = %s for update",
+                    (key.platform, key.post_id, key.livemode),
+                )
+            yield _Transaction(connection, self._attempts_max)
+
+    async def claim(self, *, lease_s: float, most: int) -> list[PendingFetch]:
+        """Take due fetches for this process; another may take them again when the lease has run out."""
+        async with self._database.transaction() as connection:
+            rows = await every(
+                connection,
+                "update pending_fetches set leased_until = now() + make_interval(secs => %s)"
+                " where (event_id, number) in (select event_id, number from pending_fetches where next_at <= now()"
+                "  and coalesce(leased_until, '-infinity') < now() order by next_at limit %s for update skip locked)"
+                " returning *",
+                (lease_s, most),
+            )
+        return [_pending(row) for row in rows]
+
+    async def count_pending(self) -> int:
+        """How many images wait for another try."""
+        async with self._database.transaction() as connection:
+            row = await one(connection, "select count(*) as pending from pending_fetches")
+        return int(row["pending"]) if row else 0
+
+
+class MediaViews:
+    """The API's view: whose images a caller may see."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def may_see(self, caller: Caller, digest: str) -> bool:
+        """Does this image show a twin of the caller's? Row-level security decides."""
+        async with self._database.transaction(caller) as connection:
+            row = await one(
+                connection,
+                "select from sightings where media_digest = %s and livemode = %s limit 1",
+                (digest, caller.livemode),
+            )
+        return row is not None
+
+
+class _Transaction:
+    def __init__(self, connection: Connection, attempts_max: int) -> None:
+        self._connection = connection
+        self._attempts_max = attempts_max
+
+    async def add_facts(self, facts: Sequence[PostFact]) -> None:
+        for fact in facts:
+            await self._connection.execute(
+                "insert into facts (event_id, platform, post_id, livemode, value) values (%s, %s, %s, %s, %s)"
+                " on conflict do nothing",
+                (fact.event_id(), fact.platform, fact.post_id, fact.livemode, fact.encode()),
+            )
+
+    async def add_outcome(self, at: ItemAt, key: PostKey, url: str, outcome: MediaOutcome) -> None:
+        if isinstance(outcome, Later):
+            waits = await self._wait(at, key, url, outcome)
+            if waits:
+                return
+            outcome = Unusable("unfetchable", outcome.reason)
+        digest, reason, name = None, None, "unmatched"
+        if isinstance(outcome, Searched):
+            digest = outcome.digest
+            name = "matched" if outcome.seen else "unmatched"
+            await self._add_seen(outcome.seen, livemode=key.livemode)
+        else:
+            reason, name = outcome.reason, outcome.outcome
+        added = await one(
+            self._connection,
+            "insert into media (event_id, number, platform, post_id, livemode, outcome, digest, reason)"
+            " values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing returning outcome",
+            (at.event_id, at.number, key.platform, key.post_id, key.livemode, name, digest, reason),
+        )
+        await self._connection.execute(
+            "delete from pending_fetches where event_id = %s and number = %s", (at.event_id, at.number)
+        )
+        if added is not None:
+            MEDIA.labels(name).inc()
+
+    async def _wait(self, at: ItemAt, key: PostKey, url: str, outcome: Later) -> bool:
+        known = await one(
+            self._connection,
+            "select attempts from pending_fetches where event_id = %s and number = %s for update",
+            (at.event_id, at.number),
+        )
+        attempts = (known["attempts"] if known else 0) + 1
+        pause = next_try(attempts, self._attempts_max)
+        if pause is None:
+            return False
+        await self._connection.execute(
+            "insert into pending_fetches"
+            " (event_id, number, platform, post_id, livemode, url, attempts, next_at, reason)"
+            " values (%s, %s, %s, %s, %s, %s, %s, now() + %s, %s) on conflict (event_id, number) do update"
+            " set attempts = excluded.attempts, next_at = excluded.next_at, reason = excluded.reason,"
+            " leased_until = null",
+            (at.event_id, at.number, key.platform, key.post_id, key.livemode, url, attempts, pause, outcome.reason),
+        )
+        return True
+
+    async def _add_seen(self, several: Sequence[Seen], *, livemode: bool) -> None:
+        for seen in several:
+            # The first sighting stays: a newer algorithm neither renames nor replaces it.
+            await self._connection.execute(
+                "insert into sightings (media_digest, reference_id, livemode, twin_id, agency_id, found)"
+                " values (%s, %s, %s, %s, (select agency_id from reference_owners where reference_id = %s), %s)"
+                " on conflict do nothing",
+                (
+                    seen.media_digest,
+                    seen.reference_id,
+                    livemode,
+                    seen.twin_id,
+                    seen.reference_id,
+                    Jsonb({name: getattr(seen, name) for name in _FOUND}),
+                ),
+            )
+
+    async def facts_of(self, key: PostKey) -> Sequence[PostFact]:
+        rows = await every(
+            self._connection,
+            "select value from facts where platform = %s and post_id = %s and livemode = %s",
+            (key.platform, key.post_id, key.livemode),
+        )
+        name = f"{key.platform}:{key.post_id}".encode()
+        events = [read_event(PostFact.topic.name, name, bytes(row["value"])) for row in rows]
+        return [event for event in events if isinstance(event, PostFact)]
+
+    async def digests_of(self, key: PostKey) -> Digests:
+        rows = await every(
+            self._connection,
+            "select event_id::text, number, digest from media where platform = %s and post_id = %s and livemode = %s"
+            " order by event_id, number",
+            (key.platform, key.post_id, key.livemode),
+        )
+        digests: dict[str, list[str | None]] = {}
+        for row in rows:
+            several = digests.setdefault(row["event_id"], [])
+            several += [None] * (row["number"] - len(several)) + [row["digest"]]
+        return digests
+
+    async def seen_in(self, digests: Sequence[str], *, livemode: bool) -> Mapping[str, Sequence[Seen]]:
+        rows = await every(
+            self._connection,
+            "select * from sightings where media_digest = any(%s) and livemode = %s order by reference_id",
+            (list(digests), livemode),
+        )
+        seen: dict[str, list[Seen]] = {}
+        for row in rows:
+            seen.setdefault(row["media_digest"], []).append(_seen(row))
+        return seen
+
+    async def publish(self, use: UseSeen) -> bool:
+        state = await ensure_state(
+            self._connection, lambda revision: use.model_copy(update={"revision": revision}), bulk=use.backfill
+        )
+        return state is not None
+
+
+_FOUND = ("score", "region", "transform", "description", "algorithm")
+
+
+def _seen(row: DictRow) -> Seen:
+    found = row["found"]
+    return Seen(
+        reference_id=row["reference_id"],
+        twin_id=row["twin_id"],
+        media_digest=row["media_digest"],
+        score=found["score"],
+        region=tuple(found["region"]),
+        transform=tuple(tuple(line) for line in found["transform"]),  # type: ignore[arg-type]
+        description=found["description"],
+        algorithm=found["algorithm"],
+    )
+
+
+def _pending(row: DictRow) -> PendingFetch:
+    key = PostKey(row["platform"], row["post_id"], row["livemode"])
+    return PendingFetch(ItemAt(str(row["event_id"]), row["number"]), key, row["url"])

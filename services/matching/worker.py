@@ -1,0 +1,79 @@
+"""Matching's edge to the stream: decode, call the handler, count, confirm."""
+
+import asyncio
+from collections.abc import Sequence
+
+from services.matching.handlers import Looker, on_facts, on_fetched
+from services.matching.metrics import DEAD_LETTERS, FACTS, PENDING, USES
+from services.matching.store import MatchingStore, PendingFetch
+from shared.events import PostFact, Unreadable, read_event
+from shared.kafka import Record
+from shared.kafka.batches import PASSING_FAULTS, work_batch
+from shared.kafka.deadletters import DeadLetters
+from shared.logs import get_log
+from shared.outbox import Relay
+
+log = get_log()
+
+CLAIM_MAX = 8
+PENDING_PAUSE_S = 0.5
+
+
+class PostsWorker:
+    """Works batches of posts.v1."""
+
+    def __init__(
+        self, store: MatchingStore, looker: Looker, relay: Relay, dead_letters: DeadLetters, *, fetch_s: float
+    ) -> None:
+        self._store = store
+        self._looker = looker
+        self._relay = relay
+        self._dead_letters = dead_letters
+        self._fetch_s = fetch_s
+
+    async def handle_batch(self, records: Sequence[Record]) -> None:
+        """Store the batch's effect and its dead letters; what this raises means that neither was possible."""
+        DEAD_LETTERS.inc(await work_batch(records, self._effect, self._dead_letters))
+        self._relay.wake()
+
+    async def _effect(self, records: Sequence[Record]) -> None:
+        facts = [_fact(record) for record in records]
+        effect = await on_facts(facts, self._store, self._looker, deadline_s=self._fetch_s)
+        FACTS.inc(effect.facts)
+        USES.inc(effect.published)
+
+
+class PendingFetches:
+    """Tries images again that their host did not give in time."""
+
+    def __init__(self, store: MatchingStore, looker: Looker, relay: Relay, *, fetch_s: float) -> None:
+        self._store = store
+        self._looker = looker
+        self._relay = relay
+        self._fetch_s = fetch_s
+
+    async def run(self) -> None:
+        """Claim and fetch until cancelled; faults of the database are waited out."""
+        while True:
+            try:
+                claimed = await self._store.claim(lease_s=self._fetch_s * 4, most=CLAIM_MAX)
+                await asyncio.gather(*map(self._fetch, claimed))
+                PENDING.set(await self._store.count_pending())
+            except PASSING_FAULTS as error:
+                log.warning("pending_fetches_wait", error=f"{type(error).__name__}: {error}")
+                claimed = []
+            if not claimed:
+                await asyncio.sleep(PENDING_PAUSE_S)
+
+    async def _fetch(self, pending: PendingFetch) -> None:
+        outcome = await self._looker.look(pending.url, livemode=pending.key.livemode, deadline_s=self._fetch_s)
+        published = await on_fetched(pending.at, pending.key, pending.url, outcome, self._store)
+        USES.inc(published)
+        self._relay.wake()
+
+
+def _fact(record: Record) -> PostFact:
+    event = read_event(record.topic, record.key, record.value)
+    if not isinstance(event, PostFact):
+        raise Unreadable(f"type: {event.type} is no fact of a post")
+    return event
