@@ -7,10 +7,10 @@ from typing import Annotated
 
 import psycopg
 import typer
-from infra.local.cli import app as stack
 from rich.console import Console
 
 from infra.kafka.topics import app as topics
+from infra.local.cli import app as stack
 from shared.database.migrating import migrate as run_migrations
 from shared.database.migrating import passwords_of
 

@@ -10,6 +10,14 @@ from shared.values import Value
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", examples=["EUR"], description="ISO 4217 code")]
 BASIS_POINTS = 10_000
 
+# ISO 4217: the currencies whose minor unit is not a hundredth, by the digits of theirs.
+_OTHER_MINOR_DIGITS = {
+    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
+    3: "BHD IQD JOD KWD LYD OMR TND",
+    4: "CLF UYW",
+}
+_MINOR_DIGITS = {currency: digits for digits, named in _OTHER_MINOR_DIGITS.items() for currency in named.split()}
+
 
 class Money(Value):
     """An amount in minor units (cents for EUR, yen for JPY); never a float."""
@@ -25,6 +33,14 @@ class Money(Value):
 
     def __neg__(self) -> "Money":
         return Money(minor=-self.minor, currency=self.currency)
+
+
+def formatted(minor: int, currency: str) -> str:
+    """An amount for people, exact, in the digits of its currency: `1,234.50 EUR`, `-1,234 JPY`."""
+    digits = _MINOR_DIGITS.get(currency, 2)
+    whole, rest = divmod(abs(minor), 10**digits)
+    sign = "-" if minor < 0 else ""
+    return f"{sign}{whole:,}{f'.{rest:0{digits}}' if digits else ''} {currency}"
 
 
 def split_minor(amount_minor: int, shares: Mapping[str, int]) -> dict[str, int]:

@@ -36,5 +36,10 @@ class Evidence:
         return bytes(await found.bytes_async())
 
     def _path(self, digest: str) -> str:
-        hexadecimal = digest.removeprefix("sha256:")
-        return f"{self._folder}/{hexadecimal[:2]}/{hexadecimal}"
+        return evidence_path(digest, self._folder)
+
+
+def evidence_path(digest: str, folder: str = "evidence") -> str:
+    """Where the bytes of a digest lie in the store."""
+    hexadecimal = digest.removeprefix("sha256:")
+    return f"{folder}/{hexadecimal[:2]}/{hexadecimal}"

@@ -4,9 +4,6 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from shared.kafka.faust_worker import consume_with_faust
-from shared.safe_http import AllowedAddresses, SafeHttp
-
 from services.matching.api import build_app
 from services.matching.looking import ImageLooker
 from services.matching.recognition import ReferenceIndex, warm_up
@@ -19,12 +16,14 @@ from shared.database import Database
 from shared.events.topics import ACCESS, POSTS, REFERENCES, SIGHTINGS
 from shared.health import Health
 from shared.kafka.deadletters import KafkaDeadLetters
+from shared.kafka.faust_worker import consume_with_faust
 from shared.kafka.lookup import LookupReader
 from shared.kafka.producer import SteadyProducer
 from shared.logs import configure_logs, get_log
 from shared.objects import Evidence, open_store
 from shared.outbox import Relay
 from shared.process import run_process
+from shared.safe_http import AllowedAddresses, SafeHttp
 
 log = get_log()
 
@@ -55,7 +54,7 @@ async def main() -> None:
 
     async def consume() -> None:
         # An image that is searched before the index is whole would be called unknown for good.
-        while not reference_reader.caught_up():  # noqa: ASYNC110 - the reader only tells when asked
+        while not reference_reader.caught_up():
             await asyncio.sleep(0.1)
         await consume_with_faust(
             settings,

@@ -149,7 +149,7 @@ def _sightings_of(
     digests: Sequence[str | None],
     seen: Mapping[str, Sequence[Seen]],
 ) -> tuple[Sighting, ...]:
-    by_id = {}
+    by_id: dict[str, Sighting] = {}
     for item, digest in zip(version.post.media, digests, strict=False):
         for found in seen.get(digest or "", ()):
             if found.twin_id == twin_id:

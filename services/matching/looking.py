@@ -4,8 +4,6 @@ import asyncio
 import time
 from concurrent.futures import Executor
 
-from shared.safe_http import Refused, SafeHttp, Unreachable
-
 from services.matching.domain import Seen
 from services.matching.hosts import Hosts, Resting
 from services.matching.media import Later, MediaOutcome, Searched, Unusable
@@ -14,6 +12,7 @@ from services.matching.recognition import Match, ReferenceIndex
 from shared.fingerprints import Undecodable, decode, fingerprint_query
 from shared.ids import digest_of
 from shared.objects import Evidence
+from shared.safe_http import Refused, SafeHttp, Unreachable
 
 IMAGE_BYTES_MAX = 25 * 1024 * 1024
 

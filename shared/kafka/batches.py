@@ -9,6 +9,7 @@ import psycopg_pool
 from aiokafka.errors import KafkaError
 
 from shared.events import Unreadable
+from shared.kafka.consuming import Fenced
 from shared.kafka.deadletters import DeadLetters
 from shared.kafka.producer import NotSent
 from shared.kafka.records import Record
@@ -27,6 +28,9 @@ PASSING_FAULTS = (
     ConnectionError,
     TimeoutError,
 )
+
+# Raised as they are. Fenced is no fault at all: another worker owns the partition, and this batch was rolled back.
+NEVER_THE_RECORDS_FAULT = (*PASSING_FAULTS, Fenced)
 
 Effect = Callable[[Sequence[Record]], Awaitable[None]]
 
@@ -47,11 +51,11 @@ async def work_batch(
 
     The batch is tried as a whole. When a record of it is at fault, each is tried alone, and what fails for its own
     reason goes to the dead letters. A passing fault is repeated a bounded number of times, then raised: the caller
-    must leave without confirming.
+    must leave without confirming. Fenced is raised at once: the caller reads again from what is stored.
     """
     try:
         await _through_passing_faults(records, effect, patience)
-    except PASSING_FAULTS:
+    except NEVER_THE_RECORDS_FAULT:
         raise
     except Exception as error:
         log.warning("batch_failed", records=len(records), error=f"{type(error).__name__}: {error}")
@@ -67,7 +71,7 @@ async def _work_one(record: Record, effect: Effect, dead_letters: DeadLetters, p
         attempts += 1
         try:
             await _through_passing_faults([record], effect, patience)
-        except PASSING_FAULTS:
+        except NEVER_THE_RECORDS_FAULT:
             raise
         except Exception as error:
             if attempts < patience.own_fault_attempts and not isinstance(error, Unreadable):

@@ -71,7 +71,7 @@ class Relay:
             await self._producer.stop()
 
     async def _hold_lock_and_relay(self, connection: Connection) -> None:
-        while not await _try_lock(connection, self._database.schema):  # noqa: ASYNC110 - the lock lies in PostgreSQL
+        while not await _try_lock(connection, self._database.schema):
             await asyncio.sleep(1.0)
         log.info("relay_holds_lock", schema=self._database.schema)
         ticker = _Ticker(WATERMARK_PAUSE_S)

@@ -1,0 +1,1 @@
+"""What runs Twintally: the command line, the topics, the local stack."""

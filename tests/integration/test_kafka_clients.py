@@ -1,0 +1,247 @@
+"""What our Kafka clients do on a real broker, and the two faults of aiokafka that they mend."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator, Sequence
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from infra.local.stack import Stack
+from shared.events import Unreadable
+from shared.kafka import Record, connection
+from shared.kafka.batches import Patience, work_batch
+from shared.kafka.consuming import GroupConsumer
+from shared.kafka.deadletters import KafkaDeadLetters
+from shared.kafka.lookup import LookupReader
+from shared.kafka.producer import NotSent, SteadyProducer
+from shared.settings import KafkaSettings
+from tests.conftest import Parts
+
+
+async def make_topic(kafka: KafkaSettings, *, partitions: int = 3, configs: dict[str, str] | None = None) -> str:
+    name = f"test-{uuid.uuid4().hex}"
+    admin = AIOKafkaAdminClient(**connection(kafka))
+    await admin.start()
+    try:
+        await admin.create_topics(
+            [NewTopic(name, partitions, 1, topic_configs=configs or {}), NewTopic(f"{name}.dlq", 1, 1)]
+        )
+    finally:
+        await admin.close()
+    return name
+
+
+async def read_all(kafka: KafkaSettings, topic: str) -> list[Record]:
+    """Every record of a topic, up to its end now."""
+    found: list[Record] = []
+
+    async def learn(records: Sequence[Record]) -> None:
+        found.extend(records)
+
+    reader = LookupReader(kafka, [topic], learn)
+    task = asyncio.create_task(reader.run())
+    try:
+        async with asyncio.timeout(30):
+            while not reader.caught_up():
+                await asyncio.sleep(0.05)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    return found
+
+
+@pytest.fixture
+async def producer(stack: Parts) -> AsyncIterator[SteadyProducer]:
+    producer = SteadyProducer(stack.kafka_settings)
+    yield producer
+    await producer.stop()
+
+
+async def test_two_lookup_readers_each_learn_every_partition(stack: Parts, producer: SteadyProducer) -> None:
+    topic = await make_topic(stack.kafka_settings, partitions=12)
+    for number in range(60):
+        await producer.send(topic, key=str(number).encode(), value=b"v")
+    readings = await asyncio.gather(read_all(stack.kafka_settings, topic), read_all(stack.kafka_settings, topic))
+    for records in readings:
+        assert {record.key for record in records} == {str(number).encode() for number in range(60)}
+        assert len({record.partition for record in records}) > 6
+
+
+async def test_a_lookup_reader_knows_what_it_has_learnt(stack: Parts, producer: SteadyProducer) -> None:
+    topic = await make_topic(stack.kafka_settings, partitions=1)
+    _, offset = await producer.send(topic, key=b"a", value=b"1")
+    learnt = asyncio.Event()
+
+    async def learn(records: Sequence[Record]) -> None:
+        await learnt.wait()
+
+    reader = LookupReader(stack.kafka_settings, [topic], learn)
+    task = asyncio.create_task(reader.run())
+    await asyncio.sleep(1.0)
+    assert not reader.has_learnt({topic: {0: offset + 1}})
+    learnt.set()
+    async with asyncio.timeout(10):
+        while not reader.has_learnt({topic: {0: offset + 1}}):
+            await asyncio.sleep(0.02)
+    assert not reader.has_learnt({topic: {0: offset + 2}})
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_poison_goes_to_the_dead_letters_with_its_bytes_and_the_rest_is_worked(
+    stack: Parts, producer: SteadyProducer
+) -> None:
+    topic = await make_topic(stack.kafka_settings)
+    worked: list[bytes | None] = []
+
+    async def effect(records: Sequence[Record]) -> None:
+        for record in records:
+            if record.value == b"poison":
+                raise Unreadable("value: poison")
+        worked.extend(record.value for record in records)
+
+    values = [b"1", b"poison", b"2"]
+    records = [Record(topic, 0, offset, b"k", value) for offset, value in enumerate(values)]
+    letters = KafkaDeadLetters(producer, "tests")
+    assert await work_batch(records, effect, letters) == 1
+    assert worked == [b"1", b"2"]
+    [letter] = await read_all(stack.kafka_settings, f"{topic}.dlq")
+    assert (letter.key, letter.value) == (b"k", b"poison")
+    assert letter.headers["source"] == f"{topic}/0/1".encode()
+    assert letter.headers["consumer"] == b"tests"
+    assert b"poison" in letter.headers["error"]
+
+
+async def test_a_record_that_fails_for_its_own_reason_is_tried_three_times(
+    stack: Parts, producer: SteadyProducer
+) -> None:
+    topic = await make_topic(stack.kafka_settings)
+    tries = 0
+
+    async def effect(records: Sequence[Record]) -> None:
+        nonlocal tries
+        tries += 1
+        raise ZeroDivisionError("of its own")
+
+    patience = Patience(first_pause_s=0.01)
+    record = Record(topic, 0, 0, b"k", b"v")
+    assert await work_batch([record], effect, KafkaDeadLetters(producer, "tests"), patience) == 1
+    assert tries == 1 + 3  # once as a batch, then alone
+
+
+async def test_a_passing_fault_is_repeated_and_at_last_raised_never_a_dead_letter() -> None:
+    tries = 0
+
+    async def effect(records: Sequence[Record]) -> None:
+        nonlocal tries
+        tries += 1
+        raise ConnectionError("the database is away")
+
+    class NoLetters:
+        async def keep(self, record: Record, *, error: BaseException, attempts: int) -> None:
+            pytest.fail("a passing fault became a dead letter")
+
+    patience = Patience(passing_fault_attempts=4, first_pause_s=0.001)
+    with pytest.raises(ConnectionError):
+        await work_batch([Record("t", 0, 0, b"k", b"v")], effect, NoLetters(), patience)
+    assert tries == 4
+
+
+async def test_a_group_consumer_confirms_what_was_stored_and_nothing_else(
+    stack: Parts, producer: SteadyProducer
+) -> None:
+    topic = await make_topic(stack.kafka_settings, partitions=1)
+    for number in range(5):
+        await producer.send(topic, key=b"k", value=str(number).encode())
+    first, again = [], []
+
+    async def store_then_stall(records: Sequence[Record]) -> None:
+        first.extend(record.value for record in records)
+        await asyncio.sleep(3600)
+
+    async def store(records: Sequence[Record]) -> None:
+        again.extend(record.value for record in records)
+
+    group = f"group-{topic}"
+    stalled = asyncio.create_task(
+        GroupConsumer(stack.kafka_settings, group=group, topics=[topic]).run(store_then_stall)
+    )
+    async with asyncio.timeout(30):
+        while len(first) < 5:
+            await asyncio.sleep(0.05)
+    stalled.cancel()
+    await asyncio.gather(stalled, return_exceptions=True)
+    second = asyncio.create_task(GroupConsumer(stack.kafka_settings, group=group, topics=[topic]).run(store))
+    async with asyncio.timeout(30):
+        while len(again) < 5:
+            await asyncio.sleep(0.05)
+    second.cancel()
+    await asyncio.gather(second, return_exceptions=True)
+    assert again == first == [str(number).encode() for number in range(5)]
+
+
+@pytest.fixture(scope="module")
+def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack of its own, whose broker a test may take away."""
+    with Stack.running(tmp_path_factory.mktemp("outage")) as running:
+        yield running
+
+
+@pytest.mark.timeout(240)
+async def test_a_producer_sends_again_after_an_outage_longer_than_its_request_timeout(own_broker: Stack) -> None:
+    """Fault A: an idempotent producer of aiokafka never recovers from this; ours is replaced."""
+    kafka = KafkaSettings(kafka=own_broker.kafka)
+    topic = await make_topic(kafka, partitions=4)
+    producer = SteadyProducer(kafka, send_timeout_s=3.0)
+    await producer.send(topic, key=b"before", value=b"v")
+    await asyncio.to_thread(own_broker.stop, "kafka")
+    # In-flight batches must expire inside the producer: aiokafka's request timeout of ours is 30 s.
+    refused = 0
+    until = time.monotonic() + 35
+    while time.monotonic() < until:
+        with pytest.raises(NotSent):
+            await producer.send(topic, key=b"during", value=b"v")
+        refused += 1
+    assert refused > 3
+    await asyncio.to_thread(own_broker.start, "kafka")
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                await producer.send(topic, key=b"first", value=b"v")
+                break
+            except NotSent:
+                continue
+    await asyncio.gather(*(producer.send(topic, key=str(n).encode(), value=b"v") for n in range(1000)))
+    await producer.stop()
+    arrived = {record.key for record in await read_all(kafka, topic)}
+    assert {str(number).encode() for number in range(1000)} <= arrived
+
+
+@pytest.mark.timeout(180)
+async def test_a_client_burns_no_core_while_its_broker_is_away(own_broker: Stack) -> None:
+    """Fault B: aiokafka asks for metadata without a pause; our patch makes it wait between attempts."""
+    kafka = KafkaSettings(kafka=own_broker.kafka)
+    topic = await make_topic(kafka)
+    consumer = AIOKafkaConsumer(**connection(kafka), metadata_max_age_ms=500)
+    await consumer.start()
+    consumer.assign([TopicPartition(topic, 0)])
+    try:
+        await consumer.getmany(timeout_ms=200)
+        await asyncio.to_thread(own_broker.stop, "kafka")
+        began, waited_s = time.process_time(), 8.0
+        async with asyncio.timeout(60):
+            until = time.monotonic() + waited_s
+            while time.monotonic() < until:
+                await consumer.getmany(timeout_ms=200)
+                await asyncio.sleep(0.05)
+        burnt_s = time.process_time() - began
+        await asyncio.to_thread(own_broker.start, "kafka")
+        producer = SteadyProducer(kafka)
+        await producer.send(topic, key=b"k", value=b"after")
+        await producer.stop()
+    finally:
+        await consumer.stop()
+    assert burnt_s < waited_s * 0.5
