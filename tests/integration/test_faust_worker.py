@@ -194,3 +194,47 @@ asyncio.run(consume_with_faust(
     KafkaSettings(kafka=kafka), group=f"group-{topic}", topic=topic, handle_batch=handle, data_dir=Path(folder)
 ))
 """
+
+STORING_CHILD = """
+import asyncio, os, sys
+from pathlib import Path
+from shared.kafka.faust_worker import consume_with_faust
+from shared.settings import KafkaSettings
+
+kafka, topic, folder = sys.argv[1:]
+stored = os.open(Path(folder) / "stored", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+async def handle(records):
+    await asyncio.sleep(0.05)
+    os.write(stored, b"".join(record.value + b"\\n" for record in records))
+
+asyncio.run(consume_with_faust(
+    KafkaSettings(kafka=kafka), group=f"group-{topic}", topic=topic, handle_batch=handle, data_dir=Path(folder),
+    batch_max=10,
+))
+"""
+
+
+async def test_what_a_killed_worker_had_not_stored_comes_back(stack: Parts, tmp_path: Path) -> None:
+    topic = await make_topic(stack.kafka_settings)
+    await produce(stack.kafka_settings, topic, numbered(0, 600))
+    file = tmp_path / "stored"
+
+    def stored() -> set[bytes]:
+        return set(file.read_bytes().split()) if file.exists() else set()
+
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", STORING_CHILD, stack.kafka, topic, str(tmp_path), stdout=subprocess.DEVNULL
+    )
+    await until(lambda: len(stored()) > 150)
+    child.kill()
+    await child.wait()
+    before = stored()
+    assert len(before) < 600
+    again: set[bytes] = set()
+
+    async def handle(records: Sequence[Record]) -> None:
+        again.update(record.value or b"" for record in records)
+
+    async with consuming(stack, topic, tmp_path, handle):
+        await until(lambda: len(before | again) == 600)

@@ -89,11 +89,13 @@ def in_mode(mode: str) -> tuple[Image.Image, str, dict[str, object]]:
         return image, "PNG", {}
     if mode == "16-bit":
         return Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257), "PNG", {}
+    if mode == "P":
+        return image.quantize(256), "GIF", {}
     if mode == "transparent palette":
         return image.quantize(200), "PNG", {"transparency": 255}
     if mode == "float":
         return image.convert("F"), "TIFF", {}
-    return image.convert(mode), {"CMYK": "JPEG", "P": "GIF", "LA": "PNG", "L": "WEBP"}[mode], {}
+    return image.convert(mode), {"CMYK": "JPEG", "LA": "PNG", "L": "WEBP"}[mode], {}
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "L", "CMYK", "P", "16-bit", "transparent palette", "float"])
@@ -119,7 +121,9 @@ def huge_png(width: int, height: int) -> bytes:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
     head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 999)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 999)) + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.parametrize(

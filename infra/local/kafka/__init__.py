@@ -1,0 +1,1 @@
+"""Apache Kafka for the local stack: its jars, its Java, its broker."""

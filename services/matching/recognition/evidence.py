@@ -1,0 +1,152 @@
+"""What an aligned pair proves: a linear log-odds over blocks and points, hard floors, and what else explains it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from services.matching.recognition.blocks import Blocks
+from services.matching.recognition.geometry import Region, area, overlap
+from shared.fingerprints.compiled import Flags, Floats
+
+AGREES, AGREES_CLOSELY = 0.75, 0.9
+BLOCKS_MIN = 8
+SHARE_MIN = 0.38
+FEW_BLOCKS, FEW_BLOCKS_COVER_MIN = 20, 0.5
+HASH_BLOCKS_MIN, HASH_SHARE_MIN, HASH_MEDIAN_MIN, HASH_DETAILS_MIN = 12, 0.65, 0.9, 0.5
+DOUBT_FROM, DOUBT_TO, DOUBT_SHARE_MIN = -6.0, 5.0, 0.3
+SAME_PLACE, CLEARLY_WEAKER, COPY_OF_ITS_OWN = 0.6, 1.0, 0.75
+
+_FACTS = json.loads(Path(__file__).with_name("evidence.json").read_text(encoding="utf-8"))
+WEIGHTS: dict[str, float] = _FACTS["weights"]
+INTERCEPT: float = _FACTS["intercept"]
+THRESHOLD: float = _FACTS["threshold"]
+IMPOSSIBLE = -9.0
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How the telling blocks of an aligned pair agree: shares of all telling blocks, and medians."""
+
+    blocks: int
+    grey: float = 0.0
+    grey_closely: float = 0.0
+    details: float = 0.0
+    details_closely: float = 0.0
+    median_grey: float = 0.0
+    median_grey_where_details: float = 0.0
+
+    @classmethod
+    def of(cls, blocks: Blocks, shared: Flags | None) -> Agreement:
+        """Agreement outside the blocks that are shared with other twins."""
+        telling = blocks.telling if shared is None else blocks.telling & ~shared
+        grey, details = blocks.grey[telling], blocks.details[telling]
+        if len(grey) == 0:
+            return cls(0)
+        detailed = details > AGREES
+        return cls(
+            len(grey),
+            float((grey > AGREES).mean()),
+            float((grey > AGREES_CLOSELY).mean()),
+            float(detailed.mean()),
+            float((details > AGREES_CLOSELY).mean()),
+            float(np.median(grey)),
+            float(np.median(grey[detailed])) if detailed.any() else 0.0,
+        )
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """How the points of an aligned pair meet."""
+
+    support: int
+    inside: int
+    median_bits: float
+    tight_share: float
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A reference somewhere in the query, in decoded pixels. matrix: reference to query; region: in the query."""
+
+    reference_id: str
+    log_odds: float
+    agreement: Agreement
+    matrix: Floats
+    region: Region
+
+
+def _odds(share: float) -> float:
+    return math.log((share + 0.02) / (1.02 - share))
+
+
+def _features(agreement: Agreement, meeting: Meeting) -> dict[str, float]:
+    tight = meeting.tight_share
+    return {
+        "odds_grey_agrees": _odds(agreement.grey),
+        "odds_grey_agrees_closely": _odds(agreement.grey_closely),
+        "odds_details_agree_closely": _odds(agreement.details_closely),
+        "odds_details_agree": _odds(agreement.details),
+        "median_grey_where_details_agree": agreement.median_grey_where_details,
+        "median_distance": min(80.0, meeting.median_bits) / 80,
+        "log_tight_share": math.log(0.01 + tight),
+        "log_tight_points": math.log(1 + tight * meeting.inside),
+        "log_blocks": min(math.log(max(1, agreement.blocks)), 4.0),
+        "log_support": math.log(max(1, meeting.support)),
+    }
+
+
+def log_odds(agreement: Agreement, meeting: Meeting) -> float:
+    """Log odds that an aligned pair is a copy; IMPOSSIBLE when too few blocks count or agree."""
+    if agreement.blocks < BLOCKS_MIN or max(agreement.grey, agreement.details) < SHARE_MIN:
+        return IMPOSSIBLE
+    features = _features(agreement, meeting)
+    return INTERCEPT + sum(weight * features[name] for name, weight in WEIGHTS.items())
+
+
+def log_odds_of_frames(agreement: Agreement) -> float:
+    """Log odds of two pictures laid frame on frame because their hashes are near: no points, hence stricter."""
+    enough = agreement.blocks >= HASH_BLOCKS_MIN and agreement.median_grey >= HASH_MEDIAN_MIN
+    if enough and agreement.grey >= HASH_SHARE_MIN and agreement.details >= HASH_DETAILS_MIN:
+        return 3.0 + agreement.grey
+    return IMPOSSIBLE
+
+
+def is_doubtful(agreement: Agreement, meeting: Meeting) -> bool:
+    """Whether a sharper alignment could change the answer."""
+    if agreement.blocks < BLOCKS_MIN or agreement.grey < DOUBT_SHARE_MIN or agreement.grey_closely >= AGREES:
+        return False
+    return DOUBT_FROM < log_odds(agreement, meeting) < DOUBT_TO
+
+
+def probability(log_odds_value: float) -> float:
+    """Log odds as a chance between 0 and 1."""
+    return 1 / (1 + math.exp(-log_odds_value))
+
+
+def is_plausible(candidate: Candidate, query_px: tuple[int, int]) -> bool:
+    """Few blocks count only as a crop: the reference then covers most of the query."""
+    if candidate.log_odds <= THRESHOLD:
+        return False
+    if candidate.agreement.blocks >= FEW_BLOCKS:
+        return True
+    return area(candidate.region) >= FEW_BLOCKS_COVER_MIN * query_px[0] * query_px[1]
+
+
+def explain_away(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """One region shows one picture: clearly weaker look-alikes in an explained region go, true duplicates stay."""
+    ordered = sorted(candidates, key=lambda candidate: (-candidate.log_odds, candidate.reference_id))
+    kept: dict[str, Candidate] = {}
+    for one in ordered:
+        explained = one.agreement.grey_closely < COPY_OF_ITS_OWN and any(
+            one.log_odds < other.log_odds - CLEARLY_WEAKER and overlap(one.region, other.region) > SAME_PLACE
+            for other in kept.values()
+        )
+        if one.reference_id not in kept and not explained:
+            kept[one.reference_id] = one
+    return list(kept.values())

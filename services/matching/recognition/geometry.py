@@ -1,0 +1,112 @@
+"""Maps between pictures: 3 x 3 matrices, pixel centres at whole numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from shared.fingerprints.compiled import Floats
+
+Region = tuple[float, float, float, float]
+Size = Sequence[int]
+
+
+def scaling(old_px: Size, new_px: Size) -> Floats:
+    """From pixels of a picture of one (width, height) to pixels of the same picture in another size."""
+    x, y = new_px[0] / old_px[0], new_px[1] / old_px[1]
+    return np.array([[x, 0, 0.5 * x - 0.5], [0, y, 0.5 * y - 0.5], [0, 0, 1.0]])
+
+
+def inverse(matrix: Floats) -> Floats:
+    """The way back; raises numpy.linalg.LinAlgError when there is none."""
+    return np.linalg.inv(matrix).astype(np.float64, copy=False)
+
+
+def mirror(width_px: int) -> Floats:
+    """From pixels of a picture to those of its mirror image, and back."""
+    return np.array([[-1.0, 0, width_px - 1], [0, 1, 0], [0, 0, 1]])
+
+
+def shift(x_px: float, y_px: float) -> Floats:
+    """A move."""
+    return np.array([[1.0, 0, x_px], [0, 1, y_px], [0, 0, 1]])
+
+
+def unturned(turn: int, size_px: Size) -> Floats:
+    """From pixels of `whole.turned(picture, turn)` to pixels of the picture, which is (width, height)."""
+    right, bottom = size_px[0] - 1.0, size_px[1] - 1.0
+    rows = (
+        ((1, 0, 0), (0, 1, 0)),
+        ((0, -1, right), (1, 0, 0)),
+        ((-1, 0, right), (0, -1, bottom)),
+        ((0, 1, 0), (-1, 0, bottom)),
+        ((1, 0, 0), (0, -1, bottom)),
+        ((-1, 0, right), (0, 1, 0)),
+        ((0, 1, 0), (1, 0, 0)),
+        ((0, -1, right), (-1, 0, bottom)),
+    )[turn]
+    return np.array([*rows, (0, 0, 1)], np.float64)
+
+
+def mapped_corners(matrix: Floats, size_px: Size) -> Floats:
+    """The four corners of a picture (width, height) under a map, (4, 2)."""
+    x, y = size_px[0] - 0.5, size_px[1] - 0.5
+    corners = np.array([[-0.5, -0.5, 1], [x, -0.5, 1], [x, y, 1], [-0.5, y, 1]]) @ matrix.T
+    result: Floats = corners[:, :2] / np.where(np.abs(corners[:, 2:]) < 1e-9, 1e-9, corners[:, 2:])
+    return result
+
+
+def region_of(matrix: Floats, source_px: Size, target_px: Size) -> Region:
+    """The upright box that a mapped picture takes in another one, in edges from 0 to width and height."""
+    corners = mapped_corners(matrix, source_px) + 0.5
+    low = np.clip(corners.min(axis=0), 0, target_px)
+    high = np.clip(corners.max(axis=0), 0, target_px)
+    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
+
+def area(region: Region) -> float:
+    """Area of a box."""
+    return max(0.0, region[2] - region[0]) * max(0.0, region[3] - region[1])
+
+
+def overlap(one: Region, other: Region) -> float:
+    """Share of the smaller box that lies in the other."""
+    common = (max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3]))
+    return area(common) / max(1.0, min(area(one), area(other)))
+
+
+def visible_share(matrix: Floats, source_px: Size, target_px: Size) -> float:
+    """Share of a picture that lies inside the one it is mapped into."""
+    quad = mapped_corners(matrix, source_px).astype(np.float32)
+    x, y = target_px[0] - 0.5, target_px[1] - 0.5
+    frame = np.array([[-0.5, -0.5], [x, -0.5], [x, y], [-0.5, y]], np.float32)
+    whole = abs(cv2.contourArea(quad))
+    if whole < 1e-6 or not cv2.isContourConvex(quad):
+        return 1.0
+    return min(1.0, float(cv2.intersectConvexConvex(quad, frame)[0]) / whole)
+
+
+def describe(matrix: Floats, source_px: Size, target_px: Size) -> str:
+    """A map in words: 'mirrored, cropped to 43 %, rotated 5 degrees'."""
+    a, b, c, d = matrix[0, 0], matrix[0, 1], matrix[1, 0], matrix[1, 1]
+    mirrored = a * d - b * c < 0
+    if mirrored:
+        a, c = -a, -c
+    angle = round(math.degrees(math.atan2(c - b, a + d)))
+    scale = math.sqrt(max(1e-12, abs(a * d - b * c)))
+    stretch = math.hypot(a, c) / max(1e-9, math.hypot(b, d))
+    visible = visible_share(matrix, source_px, target_px)
+    covers = area(region_of(matrix, source_px, target_px)) / (target_px[0] * target_px[1])
+    words = [
+        "mirrored" if mirrored else "",
+        f"cropped to {visible:.0%}".replace("%", " %") if visible < 0.97 else "",
+        f"rotated {abs(angle)} degrees {'clockwise' if angle > 0 else 'anticlockwise'}" if angle else "",
+        f"scaled to {scale:.0%}".replace("%", " %") if abs(scale - 1) > 0.02 else "",
+        "stretched" if not 0.93 < stretch < 1.07 else "",
+        "seen at an angle" if abs(matrix[2, 0] * source_px[0]) + abs(matrix[2, 1] * source_px[1]) > 0.04 else "",
+        f"on {covers:.0%} of the picture".replace("%", " %") if covers < 0.95 else "",
+    ]
+    return ", ".join(word for word in words if word) or "unchanged"

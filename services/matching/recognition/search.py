@@ -1,0 +1,173 @@
+"""One search: from the fingerprint of a query to what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from services.matching.recognition.alignment import Alignment, align, grid_of, tilted
+from services.matching.recognition.blocks import View, compare, refine
+from services.matching.recognition.buckets import SEGMENTS, nearest
+from services.matching.recognition.evidence import (
+    Agreement,
+    Candidate,
+    Meeting,
+    explain_away,
+    is_doubtful,
+    is_plausible,
+    log_odds,
+    log_odds_of_frames,
+    probability,
+)
+from services.matching.recognition.geometry import describe, inverse, mirror, region_of, scaling, shift, unturned
+from services.matching.recognition.match import Match
+from services.matching.recognition.shelf import Entry, Shelf
+from services.matching.recognition.votes import Proposals, count_votes
+from shared.fingerprints import QueryFingerprint
+from shared.fingerprints.compiled import Bits, Floats, Grey
+from shared.fingerprints.features import Features
+from shared.fingerprints.whole import TURNS, inner_box, turned, turned_hashes
+
+POINTS_MIN = 4
+CANDIDATES_MAX = 6
+MEETING_MIN = 8
+WORTH_A_LOOK = 12.0  # votes plus tightly meeting points
+HASH_DISTANCE_MAX_BITS = 32
+HASH_CANDIDATES_MAX = 3
+TRIMMED_SHARE = 0.97
+
+
+def search_shelf(shelf: Shelf, query: QueryFingerprint) -> list[Match]:
+    """Every reference of the shelf that the query shows, best first."""
+    if len(shelf) == 0:
+        return []
+    height, width = query.grey.shape
+    found = [*_by_hash(shelf, query.grey), *_by_points(shelf, query)]
+    plausible = [candidate for candidate in found if is_plausible(candidate, (width, height))]
+    matches = [_match(shelf.entry(one.reference_id), one, query) for one in explain_away(plausible)]
+    return sorted(matches, key=lambda match: (-match.score, match.reference_id))
+
+
+def _match(entry: Entry, candidate: Candidate, query: QueryFingerprint) -> Match:
+    """A candidate in pixels of the original files."""
+    reference, size_px = entry.fingerprint, query.grey.shape[::-1]
+    matrix = scaling(size_px, query.original_px) @ candidate.matrix @ scaling(reference.original_px, reference.size_px)
+    matrix = matrix / matrix[2, 2]
+    a, b, c = ((float(row[0]), float(row[1]), float(row[2])) for row in matrix)
+    return Match(
+        entry.reference_id,
+        entry.twin_id,
+        round(probability(candidate.log_odds), 4),
+        region_of(matrix, reference.original_px, query.original_px),
+        (a, b, c),
+        describe(matrix, reference.original_px, query.original_px),
+    )
+
+
+# --- the whole picture ---------------------------------------------------------------------------------------
+
+
+def _by_hash(shelf: Shelf, grey: Grey) -> Iterator[Candidate]:
+    """References whose hash is near one of the eight turns of the picture, or of what its flat borders leave."""
+    height, width = grey.shape
+    boxes = [(0, 0, width, height)]
+    x0, y0, x1, y1 = inner_box(grey)
+    if (x1 - x0) * (y1 - y0) < TRIMMED_SHARE * grey.size:
+        boxes.append((x0, y0, x1, y1))
+    views = [np.ascontiguousarray(grey[y0:y1, x0:x1]) for x0, y0, x1, y1 in boxes]
+    hashes = np.concatenate([turned_hashes(view) for view in views])
+    for entry, row in _near_hashes(shelf, hashes):
+        view, box, turn = views[row // TURNS], boxes[row // TURNS], row % TURNS
+        upright = turned(view, turn)
+        frames = scaling(entry.fingerprint.thumbnail.shape[::-1], upright.shape[::-1])
+        blocks = compare(View.of(entry.fingerprint.thumbnail), upright, frames)
+        if blocks is None:
+            continue
+        agreement = Agreement.of(blocks, entry.shared)
+        back = shift(box[0], box[1]) @ unturned(turn, view.shape[::-1])
+        matrix = back @ scaling(entry.fingerprint.size_px, upright.shape[::-1])
+        region = region_of(matrix, entry.fingerprint.size_px, (width, height))
+        yield Candidate(entry.reference_id, log_odds_of_frames(agreement), agreement, matrix, region)
+
+
+def _near_hashes(shelf: Shelf, hashes: Bits) -> list[tuple[Entry, int]]:
+    """The nearest (reference, row of hashes) pairs, at most HASH_DISTANCE_MAX_BITS away."""
+    found = []
+    for segment in shelf.segments:
+        distances = np.bitwise_count(hashes[:, None] ^ segment.hashes[None]).sum(axis=2)
+        for row, place in np.argwhere(distances <= HASH_DISTANCE_MAX_BITS):
+            entry = segment.entries[place]
+            if entry is not None:
+                found.append((int(distances[row, place]), entry.reference_id, int(row), entry))
+    found.sort(key=lambda near: near[:3])
+    return [(entry, row) for _, _, row, entry in found[:HASH_CANDIDATES_MAX]]
+
+
+# --- parts of it ---------------------------------------------------------------------------------------------
+
+
+def _by_points(shelf: Shelf, query: QueryFingerprint) -> Iterator[Candidate]:
+    """References whose points lie in the query in the same arrangement, straight or mirrored."""
+    height, width = query.grey.shape
+    if len(query.features) < POINTS_MIN:
+        return
+    sides = (query.features, query.features.mirrored(width))
+    proposals = _proposals(shelf, sides)
+    greys: dict[int, Grey] = {0: query.grey}
+    grids = {}
+    for number in _best(shelf, proposals):
+        entry, side = shelf.owner(int(proposals.owners[number])), int(proposals.sides[number])
+        if entry is None:
+            continue
+        if side not in grids:
+            grids[side] = grid_of(sides[side].points, float(width), float(height))
+        alignment = align(entry.features, sides[side], grids[side], proposals.matrices[number])
+        support = int(proposals.support[number])
+        if alignment.meeting < MEETING_MIN or support + alignment.tight_share * alignment.inside < WORTH_A_LOOK:
+            continue
+        if side not in greys:
+            greys[side] = np.ascontiguousarray(query.grey[:, ::-1])
+        matrix = tilted(alignment, entry.features, sides[side], entry.fingerprint.size_px)
+        yield _judged(entry, greys[side], (alignment, support), matrix, mirrored=side == 1)
+
+
+def _proposals(shelf: Shelf, sides: tuple[Features, Features]) -> Proposals:
+    descriptors = np.concatenate([side.descriptors for side in sides])
+    alike = nearest(descriptors, shelf.tables)
+    points = np.concatenate([side.points for side in sides])
+    return count_votes(alike.queries, alike.owners, alike.points, points, len(sides[0]))
+
+
+def _best(shelf: Shelf, proposals: Proposals) -> list[int]:
+    """Numbers of the best supported proposals; equals in an order that depends on the references alone."""
+    ties = [shelf.segments[code % SEGMENTS].tables.ties[code // SEGMENTS] for code in proposals.owners]
+    order = np.lexsort((proposals.sides, ties, -proposals.pairs, -proposals.support))
+    return [int(number) for number in order[:CANDIDATES_MAX]]
+
+
+def _judged(entry: Entry, grey: Grey, aligned: tuple[Alignment, int], matrix: Floats, *, mirrored: bool) -> Candidate:
+    """Compare the pixels, sharpen the map when in doubt, weigh the evidence. `grey`: the side that was aligned."""
+    alignment, support = aligned
+    inside, tight = alignment.inside, alignment.tight_share
+    if entry.on_shared is not None:
+        _, inside, tight = alignment.without(entry.on_shared)
+    meeting = Meeting(support, inside, alignment.median_bits, tight)
+    view = View.of(entry.fingerprint.thumbnail)
+    agreement = _agreement(entry, view, grey, matrix @ entry.unit)
+    if is_doubtful(agreement, meeting):
+        better = refine(view, grey, matrix @ entry.unit)
+        if better is not None:
+            again = _agreement(entry, view, grey, better)
+            if again.details_closely + again.grey > agreement.details_closely + agreement.grey:
+                agreement, matrix = again, better @ inverse(entry.unit)
+    height, width = grey.shape
+    if mirrored:
+        matrix = mirror(width) @ matrix
+    region = region_of(matrix, entry.fingerprint.size_px, (width, height))
+    return Candidate(entry.reference_id, log_odds(agreement, meeting), agreement, matrix, region)
+
+
+def _agreement(entry: Entry, view: View, grey: Grey, matrix: Floats) -> Agreement:
+    blocks = compare(view, grey, matrix)
+    return Agreement(0) if blocks is None else Agreement.of(blocks, entry.shared)

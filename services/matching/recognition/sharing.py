@@ -1,0 +1,125 @@
+"""What references of different twins share, and what therefore proves nothing: marks, frames, rooms.
+
+Every pair is judged alone and in the order of its ids, so that the same references share the same, whichever came
+first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import cv2
+import numpy as np
+
+from services.matching.recognition.alignment import align, grid_of
+from services.matching.recognition.blocks import Blocks, View, compare
+from services.matching.recognition.buckets import all_alike
+from services.matching.recognition.geometry import inverse, scaling
+from services.matching.recognition.shelf import Entry, Shelf
+from services.matching.recognition.votes import SUPPORT_MIN, best_similarity, fit
+from shared.fingerprints.compiled import Flags, Floats, Places
+from shared.fingerprints.features import Features
+
+CROWDED_AT_REGISTRATION = 1_000
+PARTNERS_MAX = 24
+MEETING_MIN = 8
+SAME_GREY, NEAR_SAME_GREY = 0.95, 0.6
+BLOCKS_MIN = 3
+SAME_PICTURE_SHARE, SAME_PICTURE_BLOCKS = 0.85, 30
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """What one of two references shares with the other: blocks (rows, columns) and points (n)."""
+
+    blocks: Flags
+    points: Flags
+
+
+@dataclass(frozen=True, eq=False)
+class Likeness:
+    """Two references, `one` before `other` by id, with a rough map from one to the other and its support."""
+
+    one: Entry
+    other: Entry
+    matrix: Floats
+    support: int
+
+
+def partners(entry: Entry, shelf: Shelf) -> list[Likeness]:
+    """References of other twins that might share something with this one, best supported first."""
+    own = entry.fingerprint
+    pairs = all_alike(own.descriptors, shelf.tables, CROWDED_AT_REGISTRATION)
+    bounds = np.flatnonzero(np.diff(pairs[:, 0], prepend=-1, append=-1))
+    found = [
+        likeness
+        for first, end in pairwise(bounds)
+        if end - first >= SUPPORT_MIN
+        for likeness in _likeness(entry, shelf.owner(int(pairs[first, 0])), pairs[first:end, 1:])
+    ]
+    found.sort(key=lambda likeness: (-likeness.support, likeness.one.reference_id, likeness.other.reference_id))
+    return found[:PARTNERS_MAX]
+
+
+def _likeness(entry: Entry, other: Entry | None, pairs: Places) -> Iterator[Likeness]:
+    if other is None or other.twin_id == entry.twin_id:
+        return
+    one = entry
+    if other.reference_id < entry.reference_id:
+        one, other, pairs = other, entry, pairs[:, ::-1]
+        pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    source, target = one.fingerprint.points[pairs[:, 0]], other.fingerprint.points[pairs[:, 1]]
+    flags, support = best_similarity(source, target)
+    if support < SUPPORT_MIN:
+        return
+    matrix, fixed = fit(source[:, :2].astype(np.float64), target[:, :2].astype(np.float64), flags, False)
+    if fixed:
+        yield Likeness(one, other, matrix, support)
+
+
+def shared(likeness: Likeness) -> tuple[Side, Side] | None:
+    """What two references share, for each of them; None when nothing, or when they are the same picture."""
+    one, other = likeness.one, likeness.other
+    source = Features(one.fingerprint.points, one.fingerprint.descriptors)
+    target = Features(other.fingerprint.points, other.fingerprint.descriptors)
+    width, height = other.fingerprint.size_px
+    alignment = align(source, target, grid_of(target.points, float(width), float(height)), likeness.matrix)
+    if alignment.meeting < MEETING_MIN:
+        return None
+    across = inverse(other.unit) @ alignment.matrix @ one.unit
+    frames = scaling(one.fingerprint.thumbnail.shape[::-1], other.fingerprint.thumbnail.shape[::-1])
+    blocks_one = _same_blocks(one, other, (across, frames))
+    blocks_other = _same_blocks(other, one, (inverse(across), inverse(frames)))
+    if blocks_one is None or blocks_other is None or not (blocks_one.any() or blocks_other.any()):
+        return None
+    met = alignment.partners >= 0
+    met_other = np.zeros(len(target), np.bool_)
+    met_other[alignment.partners[met]] = True
+    return Side(blocks_one, met), Side(blocks_other, met_other)
+
+
+def _same_blocks(one: Entry, other: Entry, maps: tuple[Floats, ...]) -> Flags | None:
+    """Blocks of one that agree with the other under any of the maps; None when they are one picture, twice."""
+    view = View.of(one.fingerprint.thumbnail)
+    result: Flags | None = None
+    for matrix in maps:
+        blocks = compare(view, other.fingerprint.thumbnail, matrix)
+        if blocks is None:
+            continue
+        same = blocks.telling & (blocks.grey > SAME_GREY)
+        if same.sum() > SAME_PICTURE_BLOCKS and same.sum() > SAME_PICTURE_SHARE * max(1, blocks.textured.sum()):
+            return None
+        found = _with_neighbours(blocks, same)
+        result = found if result is None else result | found
+    return result
+
+
+def _with_neighbours(blocks: Blocks, same: Flags) -> Flags:
+    """Agreeing blocks and the half-agreeing ones beside them; none when there are too few to mean anything."""
+    if same.sum() < BLOCKS_MIN:
+        return np.zeros_like(same)
+    beside = cv2.dilate(same.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    result: Flags = same | (blocks.telling & (blocks.grey > NEAR_SAME_GREY) & beside)
+    return result

@@ -1,0 +1,221 @@
+"""What a webhook says, who signed it, and what intake answers; the order of effects."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from standardwebhooks import Webhook as Signer
+
+from services.intake.domain import ItemResult, Malformed, Outcome, Refused, Webhook, status_of
+from services.intake.generic import parse
+from services.intake.handlers import NotSigned, Parts, UnknownPlatform, take_in
+from services.intake.signatures import PlatformSecret, new_secret_text, signer_of
+from shared.events import PostFact, PostPublished
+
+NOW = datetime.now(UTC)
+SECRET = new_secret_text()
+
+
+def told(**changes: Any) -> dict[str, Any]:
+    post = {"account": "acme", "media": [{"url": "https://i.example/1.jpg"}]}
+    return {"type": "post.published", "post_id": "p1", "occurred_at": NOW.isoformat(), "post": post, **changes}
+
+
+def parsed(value: object) -> list[Any]:
+    items = parse(json.dumps(value).encode(), platform="instagram", livemode=True, received_at=NOW)
+    assert isinstance(items, list)
+    return items
+
+
+def a_secret(**changes: Any) -> PlatformSecret:
+    fields: dict[str, Any] = {"secret_id": "s1", "platform": "instagram", "livemode": True, "text": SECRET}
+    return PlatformSecret(**{**fields, "created_at": NOW, **changes})
+
+
+def signed(body: bytes, *, secret: str = SECRET, at: datetime | None = None) -> dict[str, str]:
+    at = at or datetime.now(UTC)
+    signature = Signer(secret).sign("msg_1", at, body.decode())
+    return {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(int(at.timestamp())),
+        "webhook-signature": signature,
+    }
+
+
+def test_one_event_becomes_one_fact() -> None:
+    [fact] = parsed(told())
+    assert isinstance(fact, PostPublished)
+    assert (fact.platform, fact.post_id, fact.time_doubtful) == ("instagram", "p1", False)
+
+
+def test_a_batch_gives_an_answer_per_item_in_order() -> None:
+    good, bad = parsed({"items": [told(), told(occurred_at="yesterday")]})
+    assert isinstance(good, PostFact)
+    assert isinstance(bad, Refused)
+    assert "occurred_at" in bad.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"post_id": ""}, "post_id"),
+        ({"occurred_at": "2026-01-01T00:00:00"}, "occurred_at"),
+        ({"post": {"account": "acme", "media": []}}, "media"),
+        ({"post": {"account": "acme", "media": [{"url": "ftp://i.example"}]}}, "url"),
+        ({"type": "post.liked"}, "post.liked"),
+        ({"moood": 1}, "moood"),
+    ],
+)
+def test_a_wrong_item_names_its_field(change: dict[str, Any], named: str) -> None:
+    [refused] = parsed(told(**change))
+    assert isinstance(refused, Refused)
+    assert named in " ".join(refused.problems)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"items": []}', b'{"items": 3}', b"[" * 100_000])
+def test_a_body_that_is_no_webhook_is_malformed(body: bytes) -> None:
+    assert isinstance(parse(body, platform="instagram", livemode=True, received_at=NOW), Malformed)
+
+
+@pytest.mark.parametrize(
+    ("occurred_at", "backfill", "doubtful"),
+    [
+        (NOW + timedelta(minutes=4), False, False),
+        (NOW + timedelta(minutes=6), False, True),
+        (NOW - timedelta(days=8), False, True),
+        (NOW - timedelta(days=8), True, False),
+    ],
+)
+def test_a_time_that_cannot_be_trusted_is_kept_and_flagged(
+    occurred_at: datetime, backfill: bool, doubtful: bool
+) -> None:
+    [fact] = parsed(told(occurred_at=occurred_at.isoformat(), backfill=backfill))
+    assert fact.time_doubtful is doubtful
+
+
+def test_the_bytes_as_they_came_verify_and_no_others() -> None:
+    body = json.dumps(told()).encode()
+    assert signer_of(body, signed(body), [a_secret()], NOW) == a_secret()
+    assert signer_of(body + b" ", signed(body), [a_secret()], NOW) is None
+
+
+def test_both_secrets_work_while_one_is_rotated_in() -> None:
+    body, new = b"{}", a_secret(secret_id="s2", text=new_secret_text())
+    old = a_secret(expires_at=NOW + timedelta(hours=1))
+    for secret in (old, new):
+        assert signer_of(body, signed(body, secret=secret.text), [new, old], NOW) == secret
+
+
+def test_an_expired_or_revoked_secret_does_not_sign() -> None:
+    body = b"{}"
+    for gone in (a_secret(expires_at=NOW), a_secret(revoked_at=NOW - timedelta(days=1))):
+        assert signer_of(body, signed(body), [gone], NOW) is None
+
+
+@pytest.mark.parametrize("minutes", [-6, 6])
+def test_a_signature_of_another_time_is_refused(minutes: int) -> None:
+    body, at = b"{}", datetime.now(UTC) + timedelta(minutes=minutes)
+    assert signer_of(body, signed(body, at=at), [a_secret()], NOW) is None
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"webhook-id": "m", "webhook-timestamp": "x", "webhook-signature": "v1,x"},
+        {"webhook-id": "m", "webhook-timestamp": str(int(NOW.timestamp())), "webhook-signature": "garbage"},
+        {"webhook-id": "m", "webhook-timestamp": "9" * 400, "webhook-signature": "v1,x"},
+    ],
+)
+def test_garbage_for_a_signature_is_refused_never_a_crash(headers: dict[str, str]) -> None:
+    assert signer_of(b"{}", headers, [a_secret()], NOW) is None
+    assert signer_of(b"\xff", headers, [a_secret()], NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "status"),
+    [
+        ([Outcome.ACCEPTED], 202),
+        ([Outcome.DUPLICATE], 202),
+        ([Outcome.INVALID, Outcome.ACCEPTED, Outcome.NOT_SENT], 202),
+        ([Outcome.INVALID], 422),
+        ([Outcome.INVALID, Outcome.NOT_SENT], 503),
+        ([Outcome.NOT_SENT], 503),
+    ],
+)
+def test_the_status_says_what_the_platform_should_do(outcomes: list[Outcome], status: int) -> None:
+    assert status_of([ItemResult(outcome) for outcome in outcomes]) == status
+
+
+class Diary:
+    """Every part of taking in, in memory; writes down what happens in which order."""
+
+    def __init__(self, *, broker: bool = True) -> None:
+        self.broker = broker
+        self.happened: list[str] = []
+        self.marked: set[str] = set()
+
+    @property
+    def parts(self) -> Parts:
+        return Parts(secrets=self, inbox=self, marks=self, stream=self)
+
+    async def of_platform(self, platform: str) -> Sequence[PlatformSecret] | None:
+        return [a_secret()] if platform == "instagram" else None
+
+    async def keep(self, webhook: Webhook, signed_by: PlatformSecret) -> None:
+        self.happened.append("kept")
+
+    async def known(self, event_ids: Sequence[str]) -> set[str]:
+        return set(event_ids) & self.marked
+
+    async def remember(self, event_ids: Sequence[str]) -> None:
+        self.happened.append("marked")
+        self.marked |= set(event_ids)
+
+    async def send(self, fact: PostFact) -> bool:
+        self.happened.append("sent")
+        return self.broker
+
+
+def webhook(value: object, *, platform: str = "instagram") -> Webhook:
+    body = json.dumps(value).encode()
+    return Webhook(platform, signed(body), body, datetime.now(UTC))
+
+
+async def test_a_webhook_is_kept_then_sent_then_marked() -> None:
+    diary = Diary()
+    [result] = await take_in(webhook(told()), diary.parts)  # type: ignore[misc]
+    assert result.outcome is Outcome.ACCEPTED
+    assert diary.happened == ["kept", "sent", "marked"]
+
+
+async def test_a_repeat_is_a_duplicate_and_is_not_sent_again() -> None:
+    diary = Diary()
+    await take_in(webhook(told()), diary.parts)
+    [result] = await take_in(webhook(told()), diary.parts)  # type: ignore[misc]
+    assert result.outcome is Outcome.DUPLICATE
+    assert diary.happened.count("sent") == 1
+
+
+async def test_the_same_fact_twice_in_a_batch_is_sent_once() -> None:
+    diary = Diary()
+    first, second = await take_in(webhook({"items": [told(), told()]}), diary.parts)  # type: ignore[misc]
+    assert (first.outcome, second.outcome) == (Outcome.ACCEPTED, Outcome.DUPLICATE)
+    assert diary.happened.count("sent") == 1
+
+
+async def test_what_the_broker_did_not_acknowledge_is_not_marked() -> None:
+    diary = Diary(broker=False)
+    [result] = await take_in(webhook(told()), diary.parts)  # type: ignore[misc]
+    assert result.outcome is Outcome.NOT_SENT
+    assert diary.happened == ["kept", "sent"]
+
+
+async def test_nobody_unknown_or_unsigned_comes_in() -> None:
+    diary = Diary()
+    assert await take_in(webhook(told(), platform="nowhere"), diary.parts) == UnknownPlatform()
+    forged = Webhook("instagram", {}, b"{}", NOW)
+    assert await take_in(forged, diary.parts) == NotSigned()
+    assert diary.happened == []
