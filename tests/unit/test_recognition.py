@@ -188,7 +188,7 @@ def test_matches_are_sorted_by_score_then_by_id():
     [
         (np.eye(3), "unchanged"),
         (mirror(100), "mirrored"),
-        (shift(-50, 0) @ scaling((100, 100), (200, 200)), "cropped to 38 %, scaled to 200 %"),
+        (shift(-50, 0) @ scaling((100, 100), (200, 200)), "cropped to 25 %, scaled to 200 %"),
         (scaling((100, 100), (50, 50)), "scaled to 50 %, on 25 % of the picture"),
     ],
 )

@@ -1,0 +1,198 @@
+"""Intake over HTTP on real PostgreSQL, Redis and Kafka."""
+
+import json
+import uuid
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from cryptography.fernet import Fernet, MultiFernet
+from pydantic import SecretStr
+from redis.asyncio import Redis
+from standardwebhooks import Webhook as Signer
+
+from services.intake.api import build_app
+from services.intake.handlers import Parts as IntakeParts
+from services.intake.settings import IntakeSettings
+from services.intake.store import ObjectInbox, PlatformSecrets, PostsStream, RedisMarks
+from shared.access import Caller
+from shared.database import Database
+from shared.events.topics import POSTS
+from shared.kafka.producer import SteadyProducer
+from shared.objects import open_store
+from tests.conftest import Parts
+from tests.integration.test_kafka_clients import read_all
+
+OPERATOR = Caller("key-operator", "operator", None, livemode=True)
+
+
+class Keys:
+    """Operator, and one platform per key `platform:NAME`."""
+
+    async def caller_of(self, api_key: str) -> Caller | None:
+        if api_key == "operator":
+            return OPERATOR
+        kind, _, name = api_key.partition(":")
+        return Caller(api_key, "platform", name, livemode=True) if kind == "platform" else None
+
+
+class Intake:
+    """The application with its client, and a platform of its own."""
+
+    def __init__(self, client: httpx2.AsyncClient, redis: Redis, folder: Path) -> None:
+        self.client = client
+        self.redis = redis
+        self.folder = folder
+        self.platform = f"p-{uuid.uuid4().hex[:12]}"
+        self.secret = ""
+
+    async def register(self) -> None:
+        await self.as_operator("PUT", f"/v1/platforms/{self.platform}")
+        made = await self.as_operator("POST", f"/v1/platforms/{self.platform}/secrets")
+        self.secret = made.json()["secret"]
+
+    async def as_operator(self, method: str, path: str) -> httpx2.Response:
+        return await self.client.request(method, path, headers={"Authorization": "Bearer operator"})
+
+    async def send(self, body: bytes, *, secret: str | None = None, platform: str | None = None) -> httpx2.Response:
+        now = datetime.now(UTC)
+        headers = {
+            "webhook-id": "m1",
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": Signer(secret or self.secret).sign("m1", now, body.decode()),
+        }
+        path = f"/v1/platforms/{platform or self.platform}/webhooks"
+        return await self.client.post(path, content=body, headers=headers)
+
+
+@pytest.fixture
+async def intake(stack: Parts, tmp_path: Path) -> AsyncIterator[Intake]:
+    settings = IntakeSettings(
+        kafka=stack.kafka,
+        database_worker=stack.database_for("intake_worker"),
+        database_api=stack.database_for("intake_api"),
+        http_port=1,
+        redis=SecretStr(stack.redis),
+        store=tmp_path.as_uri(),
+        secret_key=SecretStr(""),
+        webhook_bytes_max=4096,
+    )
+    database = Database(settings.database_api, "intake")
+    producer = SteadyProducer(settings)
+    redis = Redis.from_url(stack.redis)
+    parts = IntakeParts(
+        secrets=PlatformSecrets(database, MultiFernet([Fernet(Fernet.generate_key())])),
+        inbox=ObjectInbox(open_store(settings.store)),
+        marks=RedisMarks(redis, days=1),
+        stream=PostsStream(producer),
+    )
+    await database.open()
+    transport = httpx2.ASGITransport(build_app(settings, parts, producer, Keys()))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://intake") as client:
+        intake = Intake(client, redis, tmp_path)
+        await intake.register()
+        yield intake
+    await producer.stop()
+    await database.close()
+    await redis.aclose()
+
+
+def event(post_id: str = "p1", **changes: Any) -> dict[str, Any]:
+    post = {"account": "acme", "media": [{"url": "https://i.example/1.jpg"}]}
+    return {
+        "type": "post.published",
+        "post_id": post_id,
+        "occurred_at": datetime.now(UTC).isoformat(),
+        "post": post,
+        **changes,
+    }
+
+
+def body(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+async def test_an_accepted_post_lies_in_the_inbox_and_in_kafka(stack: Parts, intake: Intake) -> None:
+    answer = await intake.send(body(event()))
+    assert answer.status_code == 202
+    [result] = answer.json()["results"]
+    assert result["outcome"] == "accepted"
+    posts = [json.loads(record.value or b"") for record in await read_all(stack.kafka_settings, POSTS.name)]
+    assert [post["id"] for post in posts if post["data"]["platform"] == intake.platform] == [result["event_id"]]
+    [kept] = [path for path in (intake.folder / "inbox").rglob("*") if path.is_file()]
+    about, _, raw = kept.read_bytes().partition(b"\n")
+    assert json.loads(about)["webhook-id"] == "m1"
+    assert json.loads(raw)["post_id"] == "p1"
+
+
+async def test_a_repeat_is_a_duplicate_and_a_lost_mark_only_a_repeat(stack: Parts, intake: Intake) -> None:
+    told = body(event())
+    outcomes = [(await intake.send(told)).json()["results"][0]["outcome"] for _ in range(2)]
+    await intake.redis.flushdb()
+    outcomes.append((await intake.send(told)).json()["results"][0]["outcome"])
+    assert outcomes == ["accepted", "duplicate", "accepted"]
+    ids = [
+        json.loads(record.value or b"")["id"]
+        for record in await read_all(stack.kafka_settings, POSTS.name)
+        if (record.key or b"").startswith(intake.platform.encode())
+    ]
+    assert len(ids) == 2
+    assert len(set(ids)) == 1
+
+
+async def test_a_batch_answers_per_item(intake: Intake) -> None:
+    answer = await intake.send(body({"items": [event("p1"), event("p2", post={}), event("p3")]}))
+    assert answer.status_code == 202
+    results = answer.json()["results"]
+    assert [result["outcome"] for result in results] == ["accepted", "invalid", "accepted"]
+    assert any("account" in problem for problem in results[1]["problems"])
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"{", 400),
+        (body({"items": [{"type": "post.published"}]}), 422),
+        (b'{"x": "' + b"x" * 5000 + b'"}', 413),
+    ],
+)
+async def test_bad_bodies_are_refused_with_their_reason(intake: Intake, sent: bytes, status: int) -> None:
+    answer = await intake.send(sent)
+    assert answer.status_code == status
+    assert answer.json()
+
+
+async def test_strangers_are_refused(intake: Intake) -> None:
+    told = body(event())
+    other = "whsec_" + "A" * 44
+    assert (await intake.send(told, secret=other)).status_code == 401
+    assert (await intake.send(told, platform="nowhere")).status_code == 404
+    assert (await intake.client.post(f"/v1/platforms/{intake.platform}/webhooks", content=told)).status_code == 401
+
+
+async def test_a_secret_is_rotated_with_overlap_and_revoked_at_once(intake: Intake) -> None:
+    path = f"/v1/platforms/{intake.platform}/secrets"
+    made = (await intake.as_operator("POST", path)).json()
+    for secret in (made["secret"], intake.secret):
+        assert (await intake.send(body(event()), secret=secret)).status_code == 202
+    assert (await intake.as_operator("DELETE", f"{path}/{made['secret_id']}")).status_code == 204
+    assert (await intake.send(body(event()), secret=made["secret"])).status_code == 401
+    listed = (await intake.as_operator("GET", path)).json()
+    assert [item["secret"] for item in listed] == [None, None]
+    assert listed[1]["expires_at"] is not None
+
+
+async def test_a_platform_keeps_only_its_own_secrets(intake: Intake) -> None:
+    path = f"/v1/platforms/{intake.platform}/secrets"
+    mine = {"Authorization": f"Bearer platform:{intake.platform}"}
+    foreign = {"Authorization": "Bearer platform:other"}
+    assert (await intake.client.post(path, headers=mine)).status_code == 201
+    assert len((await intake.client.get(path, headers=mine)).json()) == 2
+    assert (await intake.client.post(path, headers=foreign)).status_code == 404
+    assert (await intake.client.get(path, headers=foreign)).json() == []
+    secret_id = (await intake.client.get(path, headers=mine)).json()[0]["secret_id"]
+    assert (await intake.client.delete(f"{path}/{secret_id}", headers=foreign)).status_code == 404
+    assert (await intake.client.get(path)).status_code == 401
