@@ -156,7 +156,7 @@ class Runner:
         """Why the first start has failed; None while there is hope."""
         if self.state == "ready" or self.deaths == 0:
             return None
-        # A cause that is known does not go away by itself; any other may (a service that was faster than its neighbour).
+        # A known cause does not go away by itself; any other may (a service that was faster than its neighbour).
         if self.deaths < EARLY_DEATHS_MAX and self._known_remedy() is None:
             return None
         return self.fault(f"it ended while it started (tries: {self.deaths}).")

@@ -1,0 +1,199 @@
+"""Matching's handlers on real PostgreSQL; images are looked at by a stand-in that knows addresses."""
+
+import asyncio
+import random
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+
+from services.matching.domain import PostKey, Seen
+from services.matching.handlers import on_facts, on_fetched
+from services.matching.media import Later, MediaOutcome, Searched, Unusable
+from services.matching.store import MatchingStore, MediaViews
+from shared.access import Caller
+from shared.database import Database, every
+from shared.events import MediaItem, PostFact, UseSeen, read_event
+from shared.ids import digest_of
+from tests.builders import IDENTITY, NOON, ONE_HOUR, a_deleted, a_measured, a_post, a_published, an_edited
+from tests.conftest import Parts
+
+TWIN, PLAIN, SLOW, BROKEN = (f"https://images.example/{name}" for name in ("twin", "plain", "slow", "broken"))
+
+
+class Album:
+    """Knows what the image at an address shows."""
+
+    def __init__(self, agency_id: str) -> None:
+        self.agency_id = agency_id
+        self.looked: list[str] = []
+        self.slow = True
+        self.reference_id = f"ref-{agency_id}"
+        self.digest = digest_of(agency_id.encode())
+
+    async def look(self, url: str, *, livemode: bool, deadline_s: float) -> MediaOutcome:
+        self.looked.append(url)
+        await asyncio.sleep(0)
+        if url == BROKEN:
+            return Unusable("undecodable", "truncated")
+        if url == SLOW and self.slow:
+            return Later("no answer within 1 s")
+        if url == PLAIN:
+            return Searched(digest_of(b"plain"), ())
+        return Searched(self.digest, (self.seen,))
+
+    @property
+    def seen(self) -> Seen:
+        return Seen(
+            self.reference_id, "twin-1", self.digest, 0.9, (0.0, 0.0, 9.0, 9.0), IDENTITY, "whole picture", "tf1"
+        )
+
+
+class House:
+    """The store, an album, and a name of its own for posts."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.store = MatchingStore(database, attempts_max=3)
+        self.name = uuid.uuid4().hex
+        self.album = Album(f"agency-{self.name}")
+
+    async def know_reference(self) -> None:
+        async with self.database.transaction() as connection:
+            await connection.execute(
+                "insert into reference_owners values (%s, 'twin-1', %s, 1)",
+                (self.album.reference_id, self.album.agency_id),
+            )
+
+    async def learn(self, *facts: PostFact) -> None:
+        await on_facts(facts, self.store, self.album, deadline_s=1.0)
+
+    async def published(self, post_id: str) -> UseSeen | None:
+        """The last state of the post's only use, without what repetition may change."""
+        async with self.database.transaction() as connection:
+            rows = await every(
+                connection,
+                "select message_key, value from outbox where topic = 'sightings.v1' order by position",
+            )
+        states = [read_event("sightings.v1", row["message_key"].encode(), bytes(row["value"])) for row in rows]
+        mine = [state for state in states if isinstance(state, UseSeen) and state.post_id == post_id]
+        assert [state.revision for state in mine] == list(range(1, len(mine) + 1))
+        return mine[-1].model_copy(update={"revision": 1, "use_id": "", "post_id": ""}) if mine else None
+
+
+@pytest.fixture
+async def house(stack: Parts) -> AsyncIterator[House]:
+    database = Database(stack.database_for("matching_worker"), "matching")
+    await database.open()
+    house = House(database)
+    await house.know_reference()
+    yield house
+    await database.close()
+
+
+def shows(*urls: str) -> Any:
+    return a_post(media=tuple(MediaItem(url=url) for url in urls))
+
+
+def a_story(post_id: str) -> list[PostFact]:
+    return [
+        a_published(post_id=post_id, post=shows(TWIN, PLAIN, BROKEN)),
+        an_edited(post_id=post_id, post=shows(PLAIN)),
+        an_edited(post_id=post_id, post=shows(TWIN), occurred_at=NOON + 2 * ONE_HOUR),
+        a_measured(post_id=post_id),
+        a_deleted(post_id=post_id),
+    ]
+
+
+async def test_every_order_and_repetition_of_the_facts_ends_in_the_same_state(house: House) -> None:
+    finals = set()
+    for seed in range(6):
+        post_id = f"{house.name}-{seed}"
+        facts = a_story(post_id) * 2
+        chance = random.Random(seed)
+        chance.shuffle(facts)
+        while facts:
+            some = [facts.pop() for _ in range(min(len(facts), chance.randint(1, 4)))]
+            await house.learn(*some)
+        final = await house.published(post_id)
+        assert final is not None
+        finals.add(final.model_dump_json(exclude={"versions": {"__all__": {"event_id", "sightings"}}}))
+    assert len(finals) == 1
+
+
+async def test_two_workers_on_one_post_at_once_end_in_the_same_state_too(house: House) -> None:
+    post_id = f"{house.name}-both"
+    await asyncio.gather(*(house.learn(fact) for fact in a_story(post_id) * 3))
+    final = await house.published(post_id)
+    assert final is not None
+    assert (len(final.versions), final.started_at, final.ended_at) == (2, NOON, a_deleted().occurred_at)
+
+
+async def test_an_image_that_is_known_is_not_looked_at_again(house: House) -> None:
+    fact = a_published(post_id=house.name, post=shows(TWIN, PLAIN))
+    await house.learn(fact)
+    await house.learn(fact)
+    assert sorted(house.album.looked) == sorted([TWIN, PLAIN])
+
+
+async def test_a_stalled_image_waits_in_the_table_and_the_stream_goes_on(house: House) -> None:
+    fact = a_published(post_id=house.name, post=shows(SLOW, PLAIN))
+    await house.learn(fact)
+    assert await house.published(house.name) is None
+    [pending] = await pending_of(house, fact)
+    house.album.slow = False
+    outcome = await house.album.look(pending["url"], livemode=True, deadline_s=1)
+    at = next(iter(await house.store.known_items([item_of(fact)])))
+    await on_fetched(at, PostKey.of(fact), pending["url"], outcome, house.store)
+    assert await house.published(house.name) is not None
+    assert await pending_of(house, fact) == []
+
+
+async def test_an_image_that_never_comes_is_unfetchable_with_its_reason(house: House) -> None:
+    fact = a_published(post_id=house.name, post=shows(SLOW))
+    await house.learn(fact)
+    for _ in range(2):
+        await on_fetched(item_of(fact), PostKey.of(fact), SLOW, Later("no answer within 15 s"), house.store)
+    async with house.database.transaction() as connection:
+        [media] = await every(connection, "select outcome, reason from media where event_id = %s", (fact.event_id(),))
+    assert media == {"outcome": "unfetchable", "reason": "no answer within 15 s"}
+    assert await pending_of(house, fact) == []
+
+
+async def test_two_claims_never_take_the_same_fetch(house: House) -> None:
+    facts = [a_published(post_id=f"{house.name}-{number}", post=shows(SLOW)) for number in range(6)]
+    await house.learn(*facts)
+    async with house.database.transaction() as connection:
+        await connection.execute("update pending_fetches set next_at = now()")
+    claims = await asyncio.gather(*(house.store.claim(lease_s=60, most=4) for _ in range(3)))
+    taken = [pending.at for claim in claims for pending in claim]
+    assert len(taken) == len(set(taken)) >= 6
+
+
+async def test_an_agency_sees_the_images_of_its_own_twins_only(stack: Parts, house: House) -> None:
+    await house.learn(a_published(post_id=house.name, post=shows(TWIN)))
+    database = Database(stack.database_for("matching_api"), "matching")
+    await database.open()
+    views = MediaViews(database)
+    own = Caller("k", "agency", house.album.agency_id, livemode=True)
+    assert await views.may_see(own, house.album.digest)
+    for stranger in (
+        Caller("k", "agency", "another", livemode=True),
+        Caller("k", "agency", None, livemode=True),
+        Caller("k", "agency", house.album.agency_id, livemode=False),
+        Caller("k", "talent", house.album.agency_id, livemode=True),
+    ):
+        assert not await views.may_see(stranger, house.album.digest)
+    await database.close()
+
+
+async def pending_of(house: House, fact: PostFact) -> Sequence[Any]:
+    async with house.database.transaction() as connection:
+        return await every(connection, "select * from pending_fetches where event_id = %s", (fact.event_id(),))
+
+
+def item_of(fact: PostFact) -> Any:
+    from services.matching.media import ItemAt
+
+    return ItemAt(str(fact.event_id()), 0)
