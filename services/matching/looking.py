@@ -81,5 +81,5 @@ def _seen(match: Match, digest: str) -> Seen:
         region=match.region,
         transform=match.transform,
         description=match.description,
-        algorithm=match.algorithm,
+        algorithm=match.ALGORITHM,
     )
