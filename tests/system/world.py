@@ -1,0 +1,128 @@
+"""What surrounds the house in a test: a host of images, a receiver of alerts, callers of the REST APIs."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+import httpx2
+from standardwebhooks import Webhook
+
+from infra.local.stack import Stack
+
+WAIT_S = 40.0
+
+
+class _Server:
+    """A small HTTP server on a free loopback port, in a thread."""
+
+    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.address = f"127.0.0.1:{self.server.server_address[1]}"
+
+    @classmethod
+    @contextmanager
+    def serving(cls) -> Iterator[Self]:
+        host = cls()  # type: ignore[call-arg]
+        thread = threading.Thread(target=host.server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield host
+        finally:
+            host.server.shutdown()
+            host.server.server_close()
+            thread.join(timeout=5)
+
+
+class ImageHost(_Server):
+    """Serves images by name; a name that it does not know is 404."""
+
+    def __init__(self) -> None:
+        images: dict[str, bytes] = {}
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                image = images.get(self.path.strip("/"))
+                self.send_response(200 if image is not None else 404)
+                self.send_header("content-type", "image/jpeg")
+                self.send_header("content-length", str(len(image or b"")))
+                self.end_headers()
+                self.wfile.write(image or b"")
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        super().__init__(Handler)
+        self.images = images
+
+    def show(self, name: str, image: bytes) -> str:
+        self.images[name] = image
+        return f"http://{self.address}/{name}"
+
+
+class Receiver(_Server):
+    """An agency's endpoint: keeps every alert with its headers."""
+
+    def __init__(self) -> None:
+        got: list[tuple[dict[str, str], bytes]] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length", "0")))
+                got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        super().__init__(Handler)
+        self.got = got
+
+    def alerts(self, secret: str) -> list[dict[str, Any]]:
+        """The alerts so far whose signature verifies with this secret."""
+        return [Webhook(secret).verify(body, headers) for headers, body in self.got]
+
+
+@dataclass
+class World:
+    """The running house and its surroundings."""
+
+    stack: Stack
+    images: ImageHost
+    receiver: Receiver
+    operator_key: str
+    clients: dict[str, httpx2.Client] = field(default_factory=dict)
+
+    def call(self, service: str, method: str, path: str, *, key: str | None = None, **request: Any) -> Any:
+        """One REST call as the operator or with another key; the answer's JSON, or an AssertionError with its text."""
+        client = self.clients.setdefault(service, httpx2.Client(base_url=self.stack.url(service), timeout=20))
+        headers = {"Authorization": f"Bearer {key or self.operator_key}", **request.pop("headers", {})}
+        answer = client.request(method, path, headers=headers, **request)
+        assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
+
+    def send(self, platform: str, secret: str, value: object) -> httpx2.Response:
+        """One signed webhook."""
+        body, now = json.dumps(value), datetime.now(UTC)
+        headers = {
+            "webhook-id": "msg",
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": Webhook(secret).sign("msg", now, body),
+        }
+        client = self.clients.setdefault("intake", httpx2.Client(base_url=self.stack.url("intake"), timeout=20))
+        return client.post(f"/v1/platforms/{platform}/webhooks", content=body, headers=headers)
+
+
+def eventually[T](what: Callable[[], T], *, wait_s: float = WAIT_S) -> T:
+    """The first truthy answer within the time; AssertionError with the last one otherwise."""
+    deadline = time.monotonic() + wait_s
+    while not (found := what()):
+        assert time.monotonic() < deadline, f"still {found!r} after {wait_s:g} s"
+        time.sleep(0.2)
+    return found
