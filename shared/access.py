@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Protocol
+from urllib.parse import quote
 
-from fastapi import Depends, HTTPException, Request
+from fastapi import Depends, HTTPException, Request, Response
 
 from shared.events import AccessState, Role, Unreadable, read_event
 from shared.ids import digest_of
@@ -79,13 +80,13 @@ class AccessDirectory:
             self._by_hash[state.key_hash] = state
 
 
-def require(*roles: Role) -> Callable[[Request], Awaitable[Caller]]:
+def require(*roles: Role) -> Callable[[Request, Response], Awaitable[Caller]]:
     """A FastAPI dependency: the caller, when its key is known and its role is one of these; 401 or 403 otherwise.
 
-    The app carries what knows the keys as `app.state.keys`.
+    The app carries what knows the keys as `app.state.keys`. The answer says whom it took the caller for.
     """
 
-    async def checked(request: Request) -> Caller:
+    async def checked(request: Request, response: Response) -> Caller:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         keys: KnowsKeys = request.app.state.keys
         caller = await keys.caller_of(key.strip()) if scheme.lower() == "bearer" else None
@@ -94,10 +95,21 @@ def require(*roles: Role) -> Callable[[Request], Awaitable[Caller]]:
                 401, "Send a valid API key: Authorization: Bearer <key>", headers={"WWW-Authenticate": "Bearer"}
             )
         if roles and caller.role not in roles:
-            raise HTTPException(403, f"The role {caller.role} may not do this; it takes one of: {', '.join(roles)}")
+            refusal = f"The role {caller.role} may not do this; it takes one of: {', '.join(roles)}"
+            raise HTTPException(403, refusal, headers=whose(caller))
+        response.headers.update(whose(caller))
         return caller
 
     return checked
+
+
+def whose(caller: Caller) -> dict[str, str]:
+    """The headers that tell the holder of a key what it opens: its role, its tenant (percent-encoded), its mode."""
+    return {
+        "Twintally-Role": caller.role,
+        "Twintally-Tenant": quote(caller.tenant_id or "", safe=""),
+        "Twintally-Livemode": "true" if caller.livemode else "false",
+    }
 
 
 Operator = Annotated[Caller, Depends(require("operator"))]

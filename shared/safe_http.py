@@ -20,6 +20,8 @@ import httpx2
 
 from shared.addresses import AllowedAddresses
 
+__all__ = ["AllowedAddresses", "Answered", "Fetched", "Refused", "SafeHttp", "Unreachable"]
+
 REDIRECTS_MAX = 3
 URL_CHARACTERS_MAX = 4096
 # One dead address of several must not eat the whole deadline.

@@ -34,8 +34,8 @@ def _signs(spectra: Singles) -> Bits:
     """Bits of n spectra (n, 256) as uint64 (n, 4)."""
     half = spectra.shape[1] // 2
     middle = np.partition(spectra, [half - 1, half], axis=1)[:, half - 1 : half + 1].mean(axis=1, keepdims=True)
-    signs: Grey = np.packbits(spectra > middle, axis=1)
-    return signs.view(np.uint64)
+    signs: Grey = np.packbits(spectra > middle, axis=1).astype(np.uint8, copy=False)
+    return np.ascontiguousarray(signs).view(np.uint64)
 
 
 def whole_hash(grey: Grey) -> Bits:

@@ -64,8 +64,10 @@ class GroupConsumer:
             max_partition_fetch_bytes=4 * 1024 * 1024,
         )
         consumer.subscribe(self._topics, listener=_SeekToStored(consumer, self._stored_offsets))
-        await consumer.start()
         try:
+            # Starting waits for an assignment. A consumer given up meanwhile must leave the group too, or it would go
+            # on as a member that holds partitions and reads nothing.
+            await consumer.start()
             while True:
                 fetched = await consumer.getmany(timeout_ms=500, max_records=self._batch_max)
                 for partition, messages in fetched.items():

@@ -54,8 +54,8 @@ class LookupReader:
 
     async def _read(self) -> None:
         consumer = AIOKafkaConsumer(**connection(self._address), enable_auto_commit=False, auto_offset_reset="earliest")
-        await consumer.start()
         try:
+            await consumer.start()
             partitions = await self._partitions(consumer)
             consumer.assign(partitions)
             await self._start_from(consumer, partitions)

@@ -9,7 +9,6 @@ from uuid import uuid4
 import httpx2
 import psycopg
 import pytest
-from royalty_builders import a_record, a_usage, split
 
 from services.royalty.api import build_app
 from services.royalty.offsets import StoredOffsets
@@ -23,6 +22,7 @@ from shared.ids import canonical_json, digest_of
 from shared.kafka import Record
 from shared.kafka.batches import Patience
 from shared.kafka.consuming import Fenced
+from tests.royalty_builders import a_record, a_usage, split
 
 AT_ONCE = Patience(first_pause_s=0.0)
 

@@ -13,7 +13,6 @@ from uuid import uuid4
 import httpx2
 import pytest
 from aiokafka import AIOKafkaConsumer
-from royalty_builders import NOON, a_usage, split
 from typer.testing import CliRunner
 
 from services.royalty.cli import app as command
@@ -29,6 +28,7 @@ from shared.kafka.consuming import GroupConsumer
 from shared.kafka.deadletters import KafkaDeadLetters
 from shared.kafka.producer import SteadyProducer
 from shared.outbox import Relay
+from tests.royalty_builders import NOON, a_usage, split
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx2
 from standardwebhooks import Webhook
@@ -16,6 +16,7 @@ from standardwebhooks import Webhook
 from infra.local.stack import Stack
 
 WAIT_S = 40.0
+T = TypeVar("T")
 
 
 class _Server:
@@ -119,7 +120,7 @@ class World:
         return client.post(f"/v1/platforms/{platform}/webhooks", content=body, headers=headers)
 
 
-def eventually[T](what: Callable[[], T], *, wait_s: float = WAIT_S) -> T:
+def eventually(what: Callable[[], T], *, wait_s: float = WAIT_S) -> T:
     """The first truthy answer within the time; AssertionError with the last one otherwise."""
     deadline = time.monotonic() + wait_s
     while not (found := what()):

@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from royalty_builders import NOON, a_usage, split
 
 from services.royalty.domain import (
     Booked,
@@ -24,6 +23,7 @@ from services.royalty.domain import (
 from services.royalty.handlers import on_usages
 from services.royalty.statements import Posting, statement_of
 from shared.events import Reading
+from tests.royalty_builders import NOON, a_usage, split
 
 PERIOD = "2026-11"
 

@@ -3,11 +3,11 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from royalty_builders import a_usage, split
 
 from services.royalty.rating import Unrateable, fee_entries, fee_of_use, negated
 from shared.events import FlatCard
 from shared.money import BASIS_POINTS, Money, formatted
+from tests.royalty_builders import a_usage, split
 
 
 @st.composite

@@ -7,11 +7,11 @@ from datetime import timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from royalty_builders import NOON, a_usage
 
 from services.royalty.domain import fee_for
 from services.royalty.statements import Posting, holder_of, statement_id, statement_of
 from shared.ids import digest_of
+from tests.royalty_builders import NOON, a_usage
 
 
 def a_posting(use: int = 1, **changed) -> Posting:

@@ -1,0 +1,87 @@
+"""Builds alerts and runs it: `python -m services.alerts`."""
+
+import asyncio
+from datetime import timedelta
+
+from services.alerts.api import build_app
+from services.alerts.delivery_store import DeliveryStore
+from services.alerts.endpoint_store import EndpointStore
+from services.alerts.handlers import Sending
+from services.alerts.settings import AlertsSettings, cipher_of
+from services.alerts.store import CaseStore
+from services.alerts.worker import Deliverer, Infringements
+from shared.access import AccessDirectory
+from shared.addresses import AllowedAddresses
+from shared.database import Database
+from shared.events.topics import ACCESS, ALLOWANCES, CASES, INFRINGEMENTS
+from shared.health import Health
+from shared.kafka.consuming import GroupConsumer
+from shared.kafka.deadletters import KafkaDeadLetters
+from shared.kafka.lookup import LookupReader
+from shared.kafka.producer import SteadyProducer
+from shared.logs import configure_logs, get_log
+from shared.outbox import Relay
+from shared.process import Loop, run_process
+from shared.safe_http import SafeHttp
+
+log = get_log()
+
+# An attempt ends well before its lease: deadline, a second for the answer's body, and time to store the outcome.
+LEASE_MARGIN_S = 20.0
+
+
+async def main() -> None:
+    """Run until SIGTERM."""
+    settings = AlertsSettings.from_environment()
+    configure_logs("alerts", settings.log_level)
+    log.info("settings", **settings.masked())
+    worker = Database(settings.database_worker, "alerts")
+    api = Database(settings.database_api, "alerts")
+    http = SafeHttp(
+        AllowedAddresses.parse(settings.alerts_allowed_addresses), connections_max=settings.alerts_concurrency_max
+    )
+    producer = SteadyProducer(settings)
+    keys = AccessDirectory()
+    access = LookupReader(settings, [ACCESS.name], keys.learn)
+    cipher = cipher_of(settings.secret_key)
+    app = build_app(
+        CaseStore(api),
+        EndpointStore(api, cipher),
+        http,
+        keys,
+        overlap=timedelta(hours=settings.alerts_secret_overlap_h),
+    )
+    health = Health()
+    health.ready_when("access", lambda: None if access.caught_up() else "API keys are not read to their end yet")
+    health.add_pages(app)
+    queue = DeliveryStore(
+        worker,
+        cipher,
+        lease=timedelta(seconds=settings.alerts_deadline_s + LEASE_MARGIN_S),
+        per_endpoint=settings.alerts_endpoint_concurrency_max,
+    )
+    deliverer = Deliverer(
+        queue, http, Sending(settings.alerts_deadline_s), concurrency_max=settings.alerts_concurrency_max
+    )
+    infringements = Infringements(CaseStore(worker), KafkaDeadLetters(producer, "alerts"), deliverer.wake)
+    consumer = GroupConsumer(settings, group="alerts", topics=[INFRINGEMENTS.name])
+    loops: dict[str, Loop] = {
+        "access": access.run,
+        "infringements": lambda: consumer.run(infringements.handle),
+        "deliveries": deliverer.run,
+        "measure": deliverer.measure,
+        "relay": Relay(worker, settings, topics=(CASES, ALLOWANCES)).run,
+    }
+    await worker.open()
+    await api.open()
+    try:
+        await run_process(app, loops, host=settings.http_host, port=settings.http_port)
+    finally:
+        await http.aclose()
+        await producer.stop()
+        await api.close()
+        await worker.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,11 @@
+"""Every number that alerts publishes."""
+
+from prometheus_client import Counter, Gauge
+
+INFRINGEMENTS_TAKEN = Counter(
+    "twintally_alerts_infringements_total", "Infringement states by what the agency hears of them", ["outcome"]
+)
+DEAD_LETTERS = Counter("twintally_alerts_dead_letters_total", "Infringement states that could not be read or worked")
+DELIVERIES = Counter("twintally_alerts_deliveries_total", "Attempts to deliver an alert by outcome", ["outcome"])
+UNDER_WAY = Gauge("twintally_alerts_attempts_under_way", "Attempts that wait for an endpoint")
+OLDEST_PENDING = Gauge("twintally_alerts_oldest_pending_seconds", "Age of the oldest alert that is not delivered yet")

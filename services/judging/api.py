@@ -1,0 +1,96 @@
+"""Judging's edge for people and tools: uses, their verdicts, and whether anybody may be accused now."""
+
+from collections.abc import Callable
+from typing import Annotated, Protocol
+
+from fastapi import Depends, FastAPI, HTTPException, Query, Response
+from pydantic import BaseModel, Field
+
+from services.judging.names import VerdictName
+from services.judging.views import UnreadableLookup, UseDetail, UseView
+from shared.access import Caller, KnowsKeys, Operator, require
+
+Holder = Annotated[Caller, Depends(require("agency", "talent", "brand", "operator"))]
+Anyone = Annotated[Caller, Depends(require())]
+
+
+class Views(Protocol):
+    """What the schema tells a caller; what is not the caller's own is not there."""
+
+    async def use(self, caller: Caller, use_id: str) -> UseDetail | None:
+        """One use with its verdicts."""
+
+    async def uses(
+        self, caller: Caller, *, twin_id: str | None, verdict: VerdictName | None, limit: int, after: str | None
+    ) -> list[UseView]:
+        """Uses in the order of their ids."""
+
+    async def unreadable(self, caller: Caller) -> list[UnreadableLookup]:
+        """The lookup records that stop all accusations."""
+
+    async def drop_unreadable(self, caller: Caller, *, topic: str, message_key: str) -> bool:
+        """Go on without one of them."""
+
+
+class FreshnessView(BaseModel):
+    """Whether accusations are told at the moment; what is judged until then waits."""
+
+    fresh: bool
+    problem: str | None
+    unreadable_lookups: list[UnreadableLookup] = Field(description="for the operator")
+
+
+class UnreadableName(BaseModel):
+    """Names an unreadable lookup record."""
+
+    topic: str = Field(examples=["licenses.v1"])
+    message_key: str = Field(examples=["lic_1"])
+
+
+def build_app(views: Views, keys: KnowsKeys, *, problem: Callable[[], str | None]) -> FastAPI:
+    """The application; `problem` says why nobody may be accused now."""
+    app = FastAPI(title="Twintally judging", version="1")
+    app.state.keys = keys
+    _add_uses(app, views)
+    _add_freshness(app, views, problem)
+    return app
+
+
+def _add_uses(app: FastAPI, views: Views) -> None:
+    @app.get("/v1/uses")
+    async def uses(
+        caller: Holder,
+        twin_id: Annotated[str | None, Query(max_length=200)] = None,
+        verdict: VerdictName | None = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        after: Annotated[str | None, Query(max_length=200, description="the last use_id of the page before")] = None,
+    ) -> list[UseView]:
+        """The caller's uses in the order of their ids; a verdict that is withheld matches no `verdict`."""
+        return await views.uses(caller, twin_id=twin_id, verdict=verdict, limit=limit, after=after)
+
+    @app.get("/v1/uses/{use_id}")
+    async def use(use_id: str, caller: Holder) -> UseDetail:
+        """A use: its verdict as known now, and every verdict as judged then."""
+        found = await views.use(caller, use_id)
+        if found is None:
+            raise HTTPException(404, f"No use {use_id}; GET /v1/uses lists yours")
+        return found
+
+
+def _add_freshness(app: FastAPI, views: Views, problem: Callable[[], str | None]) -> None:
+    @app.get("/v1/freshness")
+    async def freshness(caller: Anyone) -> FreshnessView:
+        """May anybody be accused at this moment, and if not, why?"""
+        unreadable = await views.unreadable(caller)
+        found = problem()
+        told = found if found is None or caller.role == "operator" else "lookup data is not fresh; verdicts wait"
+        return FreshnessView(fresh=found is None, problem=told, unreadable_lookups=unreadable)
+
+    @app.post("/v1/unreadable-lookups/drop", status_code=204)
+    async def drop(named: UnreadableName, caller: Operator) -> Response:
+        """Go on as if the record said nothing; a later readable one of its message key is learnt as ever."""
+        if not await views.drop_unreadable(caller, topic=named.topic, message_key=named.message_key):
+            raise HTTPException(
+                404, f"No unreadable record {named.message_key} of {named.topic}; GET /v1/freshness lists them"
+            )
+        return Response(status_code=204)

@@ -1,0 +1,75 @@
+"""Promise 5: whether the lookup data is fresh enough to accuse somebody."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from shared.events import Watermark
+
+WATERMARK_AGE_MAX = timedelta(seconds=5)
+REGISTRY = "registry"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the lookup data has been learnt, as of now."""
+
+    read_to_end_once: bool
+    watermark: Watermark | None
+    watermark_learnt: bool
+
+
+def why_not_fresh(progress: Progress, now: datetime) -> str | None:
+    """What is missing before anybody may be accused; None when nothing is."""
+    if not progress.read_to_end_once:
+        return "the lookup topics are not read to their end yet"
+    if progress.watermark is None:
+        return "registry has told no watermark yet"
+    age = now - progress.watermark.occurred_at
+    if age >= WATERMARK_AGE_MAX:
+        return f"registry's last watermark is {age.total_seconds():.0f} s old; is registry running?"
+    if age <= -WATERMARK_AGE_MAX:
+        return f"registry's clock is {-age.total_seconds():.0f} s ahead of this one"
+    if not progress.watermark_learnt:
+        return "what registry told is not learnt yet"
+    return None
+
+
+class Reads(Protocol):
+    """The reader of the lookup topics."""
+
+    def caught_up(self) -> bool:
+        """Has everything been learnt that was there when reading began?"""
+
+    def has_learnt(self, end_offsets: Mapping[str, Mapping[int, int]]) -> bool:
+        """Has everything below these offsets been learnt?"""
+
+
+class Freshness:
+    """The newest watermark of registry, held against how far the reader is at the moment of the question."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self._reader: Reads | None = None
+        self._watermark: Watermark | None = None
+
+    def follow(self, reader: Reads) -> None:
+        """Ask this reader from now on."""
+        self._reader = reader
+
+    def learn(self, watermark: Watermark) -> None:
+        """Keep the newest watermark of registry."""
+        newest = self._watermark
+        if watermark.service == REGISTRY and (newest is None or newest.revision < watermark.revision):
+            self._watermark = watermark
+
+    def problem(self) -> str | None:
+        """Why nobody may be accused now, as far as the reader goes; None when the data is fresh."""
+        reader, watermark = self._reader, self._watermark
+        progress = Progress(
+            read_to_end_once=reader is not None and reader.caught_up(),
+            watermark=watermark,
+            watermark_learnt=reader is not None and watermark is not None and reader.has_learnt(watermark.end_offsets),
+        )
+        return why_not_fresh(progress, self._now())

@@ -1,0 +1,71 @@
+"""Builds royalty and runs it: `python -m services.royalty`."""
+
+import asyncio
+from datetime import datetime
+
+from services.royalty.api import build_app
+from services.royalty.metrics import OLDEST_UNSENT_S
+from services.royalty.offsets import StoredOffsets
+from services.royalty.reports import LedgerReports
+from services.royalty.settings import RoyaltySettings
+from services.royalty.store import open_first_period
+from services.royalty.worker import UsageWorker
+from shared.access import AccessDirectory
+from shared.database import Database
+from shared.events.topics import ACCESS, ROYALTIES, USAGE
+from shared.health import Health
+from shared.kafka.consuming import GroupConsumer
+from shared.kafka.deadletters import KafkaDeadLetters
+from shared.kafka.lookup import LookupReader
+from shared.kafka.producer import SteadyProducer
+from shared.logs import configure_logs, get_log
+from shared.outbox import Relay
+from shared.process import run_process
+
+log = get_log()
+
+
+async def main() -> None:
+    """Run until SIGTERM."""
+    settings = RoyaltySettings.from_environment()
+    configure_logs("royalty", settings.log_level)
+    log.info("settings", **settings.masked())
+    ledger = Database(settings.database_worker, "royalty")
+    requests = Database(settings.database_api, "royalty")
+    relay = Relay(ledger, settings, topics=(ROYALTIES,))
+    OLDEST_UNSENT_S.set_function(lambda: relay.oldest_unsent_s)
+    producer = SteadyProducer(settings)
+    offsets = StoredOffsets(ledger)
+    worker = UsageWorker(offsets, KafkaDeadLetters(producer, "royalty"), booked=relay.wake)
+    consumer = GroupConsumer(
+        settings,
+        group="royalty",
+        topics=[USAGE.name],
+        stored_offsets=offsets.read,
+        batch_max=settings.batch_max,
+    )
+    keys = AccessDirectory()
+    reader = LookupReader(settings, [ACCESS.name], keys.learn)
+    app = build_app(LedgerReports(requests), keys)
+    health = Health()
+    health.ready_when("access", lambda: None if reader.caught_up() else "API keys are not read to their end yet")
+    health.add_pages(app)
+    await ledger.open()
+    await requests.open()
+    try:
+        log.info("booking_period", period=await _open_period(ledger, settings))
+        loops = {"usage": lambda: consumer.run(worker.handle), "relay": relay.run, "access": reader.run}
+        await run_process(app, loops, host=settings.http_host, port=settings.http_port)
+    finally:
+        await producer.stop()
+        await requests.close()
+        await ledger.close()
+
+
+async def _open_period(ledger: Database, settings: RoyaltySettings) -> str:
+    first = settings.royalty_first_period or f"{datetime.now(settings.zone()):%Y-%m}"
+    return await open_first_period(ledger, first, time_zone=settings.royalty_time_zone)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

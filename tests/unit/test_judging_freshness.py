@@ -1,0 +1,85 @@
+"""When judging may accuse."""
+
+from datetime import timedelta
+
+from services.judging.freshness import Freshness, Progress, why_not_fresh
+from shared.events import Watermark
+from tests.builders import NOON
+
+
+def a_watermark(service: str = "registry", *, revision: int = 1, age_s: float = 1.0, end: int = 5) -> Watermark:
+    return Watermark(
+        service=service,
+        revision=revision,
+        occurred_at=NOON - timedelta(seconds=age_s),
+        end_offsets={"licenses.v1": {0: end}},
+    )
+
+
+YOUNG = a_watermark()
+
+
+def problem(*, read=True, watermark: Watermark | None = YOUNG, learnt=True) -> str | None:
+    return why_not_fresh(Progress(read, watermark, learnt), NOON)
+
+
+class Reader:
+    def __init__(self, position: int, *, caught_up: bool = True) -> None:
+        self.position = position
+        self.whole = caught_up
+
+    def caught_up(self) -> bool:
+        return self.whole
+
+    def has_learnt(self, end_offsets) -> bool:
+        return all(self.position >= end for ends in end_offsets.values() for end in ends.values())
+
+
+def test_fresh_when_read_to_a_young_watermark():
+    assert problem() is None
+
+
+def test_not_before_everything_was_read_once():
+    assert "not read to their end" in (problem(read=False) or "")
+
+
+def test_not_without_a_watermark():
+    assert "no watermark" in (problem(watermark=None) or "")
+
+
+def test_not_when_the_watermark_is_five_seconds_old():
+    assert problem(watermark=a_watermark(age_s=4.99)) is None
+    assert "5 s old" in (problem(watermark=a_watermark(age_s=5.0)) or "")
+
+
+def test_not_when_the_clocks_differ():
+    assert "ahead" in (problem(watermark=a_watermark(age_s=-5.0)) or "")
+
+
+def test_not_before_the_watermark_is_learnt():
+    assert "not learnt" in (problem(learnt=False) or "")
+
+
+def freshness(*watermarks: Watermark, reader: Reader) -> Freshness:
+    asked = Freshness(lambda: NOON)
+    asked.follow(reader)
+    for watermark in watermarks:
+        asked.learn(watermark)
+    return asked
+
+
+def test_the_reader_is_asked_anew_each_time():
+    reader = Reader(4)
+    asked = freshness(a_watermark(end=5), reader=reader)
+    assert asked.problem() is not None
+    reader.position = 5
+    assert asked.problem() is None
+
+
+def test_the_newest_watermark_counts_whatever_came_last():
+    asked = freshness(a_watermark(revision=2), a_watermark(revision=1, age_s=60), reader=Reader(5))
+    assert asked.problem() is None
+
+
+def test_watermarks_of_other_services_say_nothing():
+    assert freshness(a_watermark("matching"), reader=Reader(5)).problem() is not None
