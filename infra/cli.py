@@ -11,6 +11,9 @@ from rich.console import Console
 
 from infra.kafka.topics import app as topics
 from infra.local.cli import app as stack
+from services.matching.cli import app as matching
+from services.registry.cli import app as keys
+from services.royalty.cli import app as statements
 from shared.database.migrating import migrate as run_migrations
 from shared.database.migrating import passwords_of
 
@@ -19,6 +22,9 @@ SCHEMAS = ("intake", "registry", "matching", "judging", "alerts", "royalty")
 app = typer.Typer(help="Twintally: every use of a digital twin found, judged and paid.", no_args_is_help=True)
 app.add_typer(stack, name="stack")
 app.add_typer(topics, name="topics")
+app.add_typer(keys, name="keys")
+app.add_typer(statements, name="statements")
+app.add_typer(matching, name="matching")
 
 
 def migrations_of(schemas: tuple[str, ...] = SCHEMAS) -> dict[str, Path]:

@@ -151,6 +151,26 @@ class Twin(Published):
         )
 
 
+@dataclass(frozen=True)
+class Printed:
+    """What is told of an image that can be recognised."""
+
+    image_type: str
+    width_px: int
+    height_px: int
+    algorithm: str
+    fingerprint: bytes
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """Why an image cannot be a reference; `measured` are the figures that decided, if any."""
+
+    kind: Literal["undecodable", "too_plain"]
+    reason: str
+    measured: dict[str, float]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reference(Published):
     """A registered image of a twin. The bytes lie in the evidence store under `image_digest`."""
@@ -192,7 +212,7 @@ class Reference(Published):
 
 @dataclass(frozen=True, kw_only=True)
 class ApiKey(Published):
-    """What a caller proves itself with. Only the hash of its text is kept; `agency_id` is the agency that manages it."""
+    """What a caller proves itself with; of its text only the hash is kept. The agency `agency_id` manages it."""
 
     api_key_id: str
     key_hash: str

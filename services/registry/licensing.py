@@ -67,10 +67,9 @@ class License(Published):
     def terminated(self, moment: datetime | None, at: datetime) -> "License | NotPossible":
         """The license, not covering anything from a moment on (now when none is given)."""
         ends = _end(self.terminated_at, moment, at)
-        return ends if isinstance(ends, NotPossible) else self._ending(ends, at)
-
-    def _ending(self, moment: datetime, at: datetime) -> "License":
-        return self if moment == self.terminated_at else replace(self, terminated_at=moment, changed_at=at)
+        if isinstance(ends, NotPossible):
+            return ends
+        return self if ends == self.terminated_at else replace(self, terminated_at=ends, changed_at=at)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,9 +120,7 @@ def _end(known: datetime | None, wanted: datetime | None, now: datetime) -> date
 
 def strangers_in(split: Split, *, talent_id: str, agency_id: str) -> list[str]:
     """The payees of a split who are neither the twin's talent nor its agency."""
-    return [
-        share.payee for share in split.shares if share.payee not in (f"talent:{talent_id}", f"agency:{agency_id}")
-    ]
+    return [share.payee for share in split.shares if share.payee not in (f"talent:{talent_id}", f"agency:{agency_id}")]
 
 
 def _told(moment: datetime) -> str:

@@ -28,7 +28,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         }
         folder = tmp_path_factory.mktemp("world")
         stack = open_until_end.enter_context(Stack.running(folder, services=SERVICES, hooks=HOOKS, env=env))
-        yield World(stack=stack, images=images, receiver=receiver, operator_key=bootstrap(stack, folder))
+        world = World(stack=stack, images=images, receiver=receiver, operator_key=bootstrap(stack, folder))
+        yield world
+        for client in world.clients.values():
+            client.close()
 
 
 def bootstrap(stack: Stack, folder: Path) -> str:

@@ -83,7 +83,7 @@ def make_agency(world: World, seed: int) -> Agency:
     name = uuid.uuid4().hex[:8]
     agency_id = world.call("registry", "POST", "/v1/agencies", json={"name": f"Agency {name}"})["agency_id"]
     made = {"name": "tests", "role": "agency", "tenant_id": agency_id}
-    key = world.call("registry", "POST", "/v1/api-keys", json=made)["key"]
+    key = world.call("registry", "POST", "/v1/api-keys", json=made)["api_key"]
     eventually(lambda: knows(world, key))
     talent = world.call("registry", "POST", "/v1/talents", key=key, json={"name": "A real model"})
     twin = {"name": "A twin", "talent_id": talent["talent_id"]}

@@ -28,6 +28,7 @@ MEETING_MIN = 8
 SAME_GREY, NEAR_SAME_GREY = 0.95, 0.6
 BLOCKS_MIN = 3
 SAME_PICTURE_SHARE, SAME_PICTURE_BLOCKS = 0.85, 30
+OTHER_GREY, OTHER_BLOCKS_MAX = 0.3, 5  # more of these: a template over most of two pictures, not one picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,14 +95,13 @@ def shared(likeness: Likeness) -> tuple[Side, Side] | None:
     blocks_other = _same_blocks(other, one, (inverse(across), inverse(frames)))
     if blocks_one is None or blocks_other is None or not (blocks_one.any() or blocks_other.any()):
         return None
-    met = alignment.partners >= 0
-    met_other = np.zeros(len(target), np.bool_)
-    met_other[alignment.partners[met]] = True
-    return Side(blocks_one, met), Side(blocks_other, met_other)
+    met_one, met_other = alignment.partners >= 0, np.zeros(len(target), np.bool_)
+    met_other[alignment.partners[met_one]] = True
+    return Side(blocks_one, met_one), Side(blocks_other, met_other)
 
 
-def _same_blocks(one: Entry, other: Entry, maps: tuple[Floats, ...]) -> Flags | None:
-    """Blocks of one that agree with the other under any of the maps; None when they are one picture, twice."""
+def _same_blocks(one: Entry, other: Entry, maps: tuple[Floats, Floats]) -> Flags | None:
+    """Blocks of one that agree with the other under either map; None when they are one picture, twice."""
     view = View.of(one.fingerprint.thumbnail)
     result: Flags | None = None
     for matrix in maps:
@@ -109,11 +109,18 @@ def _same_blocks(one: Entry, other: Entry, maps: tuple[Floats, ...]) -> Flags | 
         if blocks is None:
             continue
         same = blocks.telling & (blocks.grey > SAME_GREY)
-        if same.sum() > SAME_PICTURE_BLOCKS and same.sum() > SAME_PICTURE_SHARE * max(1, blocks.textured.sum()):
+        if _is_same_picture(blocks, same):
             return None
         found = _with_neighbours(blocks, same)
         result = found if result is None else result | found
     return result
+
+
+def _is_same_picture(blocks: Blocks, same: Flags) -> bool:
+    """Whether nearly everything agrees and nothing is clearly another picture."""
+    other = (blocks.telling & (blocks.grey < OTHER_GREY)).sum()
+    enough = same.sum() > max(SAME_PICTURE_BLOCKS, SAME_PICTURE_SHARE * blocks.textured.sum())
+    return bool(enough and other <= OTHER_BLOCKS_MAX)
 
 
 def _with_neighbours(blocks: Blocks, same: Flags) -> Flags:

@@ -1,0 +1,55 @@
+"""Builds the registry and runs it: `python -m services.registry`."""
+
+import asyncio
+
+from services.registry.api import Parts, build_app
+from services.registry.metrics import OLDEST_UNSENT_S
+from services.registry.press import ThreadPress
+from services.registry.settings import RegistrySettings
+from services.registry.store import KeyTable, Store, Watch
+from shared.database import Database
+from shared.events.topics import ACCESS, CONSENTS, LICENSES, PARTIES, REFERENCES
+from shared.health import Health
+from shared.logs import configure_logs, get_log
+from shared.objects import Evidence, open_store
+from shared.outbox import Relay
+from shared.process import run_process
+
+log = get_log()
+
+TOPICS = (PARTIES, REFERENCES, LICENSES, CONSENTS, ACCESS)
+
+
+async def main() -> None:
+    """Run until SIGTERM."""
+    settings = RegistrySettings.from_environment()
+    configure_logs("registry", settings.log_level)
+    log.info("settings", **settings.masked())
+    streams = Database(settings.database_worker, "registry")
+    requests = Database(settings.database_api, "registry")
+    relay = Relay(streams, settings, topics=TOPICS, watermark=True)
+    OLDEST_UNSENT_S.set_function(lambda: relay.oldest_unsent_s)
+    watch = Watch(streams)
+    parts = Parts(
+        store=Store(requests, committed=relay.wake),
+        press=ThreadPress(settings.fingerprints_at_once),
+        images=Evidence(open_store(settings.store)),
+        keys=KeyTable(requests),
+    )
+    app = build_app(settings, parts)
+    health = Health()
+    health.ready_when("database", watch.database)
+    health.ready_when("relay", watch.relay)
+    health.add_pages(app)
+    await streams.open()
+    await requests.open()
+    try:
+        loops = {"relay": relay.run, "watch": watch.run}
+        await run_process(app, loops, host=settings.http_host, port=settings.http_port)
+    finally:
+        await requests.close()
+        await streams.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

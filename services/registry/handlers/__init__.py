@@ -1,0 +1,1 @@
+"""One function per request: load, decide, store; the outbox publishes what was stored."""

@@ -1,0 +1,7 @@
+"""The registry in PostgreSQL, behind the handlers' Protocols."""
+
+from services.registry.store.desk import Desk, Store
+from services.registry.store.keys import KeyTable
+from services.registry.store.watch import Watch
+
+__all__ = ["Desk", "KeyTable", "Store", "Watch"]
