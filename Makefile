@@ -32,6 +32,8 @@ check: setup-dev ## formatting, lint, types, imports, the generated contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m infra.contract check
+	TWINTALLY_SECRET_KEY=k TWINTALLY_OWNER_PASSWORD=o TWINTALLY_WORKER_PASSWORD=w TWINTALLY_API_PASSWORD=a \
+		$(BIN)/docker-compose config --quiet
 
 format: setup-dev ## format the code and mend what the linter can
 	$(BIN)/ruff format .
@@ -45,6 +47,9 @@ test: setup-dev ## the whole test suite, real parts included
 
 test-unit: setup-dev ## the tests that need no server
 	$(BIN)/python -m pytest tests/unit tests/contract $(ARGS)
+
+demo: setup ## play a real job on the whole house; KEEP=1 leaves it running
+	$(BIN)/twintally demo $(if $(KEEP),--keep)
 
 up: setup ## start the local stack with all services
 	$(BIN)/twintally stack up

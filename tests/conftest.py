@@ -1,5 +1,6 @@
 """The real parts that tests talk to: one Kafka, PostgreSQL and Valkey for the whole run."""
 
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from pydantic import SecretStr
 from infra.local.services import Command, as_role
 from infra.local.stack import Stack
 from shared.settings import KafkaSettings
+
+ALLOWED_SKIP = "evaluation kit"
 
 HOOKS = (
     Command("migrate", (sys.executable, "-m", "infra.cli", "migrate")),
@@ -61,3 +64,21 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
 def project() -> Path:
     """The project's root."""
     return Path(__file__).parent.parent
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """With TWINTALLY_NO_SKIPS, as in CI: a test that did not run is a failure, unless only the kit is absent."""
+    if not os.environ.get("TWINTALLY_NO_SKIPS"):
+        return
+    reasons = {str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])}
+    for reason in sorted(reason for reason in reasons if ALLOWED_SKIP not in reason):
+        terminalreporter.write_line(f"NOT ALLOWED TO SKIP: {reason}", red=True)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Turn such a skip into exit code 1."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not os.environ.get("TWINTALLY_NO_SKIPS") or reporter is None:
+        return
+    if any(ALLOWED_SKIP not in str(report.longrepr) for report in reporter.stats.get("skipped", [])):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
