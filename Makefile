@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-export PYTHONWARNINGS ?= default
 .DEFAULT_GOAL := help
 
 .PHONY: help setup setup-dev check format test test-unit demo up down logs bench contract lock clean
