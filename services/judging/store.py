@@ -83,7 +83,8 @@ class _Room:
         self._connection = connection
 
     async def learn(self, seen: Sequence[UseSeen]) -> list[HeldUse]:
-        newest = {each.use_id: each for each in seen}
+        # A relay that repeats may end a batch with a lower revision: the highest counts, wherever it stands.
+        newest = {each.use_id: each for each in sorted(seen, key=lambda each: each.revision)}
         # In the order of their ids, like every lock on uses: two workers cannot wait for each other.
         await self._connection.execute(
             "insert into uses (use_id, seen_revision) select use_id, 0 from unnest(%s::text[]) as new (use_id)"

@@ -4,19 +4,22 @@ import asyncio
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
+from pydantic import SecretStr
 
 from shared.events import Unreadable
 from shared.kafka import Record, connection
 from shared.kafka.batches import work_batch
 from shared.kafka.consuming import HandleBatch
 from shared.kafka.deadletters import KafkaDeadLetters
-from shared.kafka.faust_worker import consume_with_faust
+from shared.kafka.faust_worker import _credentials, consume_with_faust
 from shared.kafka.producer import SteadyProducer
 from shared.settings import KafkaSettings
 from tests.conftest import Parts
@@ -238,3 +241,49 @@ async def test_what_a_killed_worker_had_not_stored_comes_back(stack: Parts, tmp_
 
     async with consuming(stack, topic, tmp_path, handle):
         await until(lambda: len(before | again) == 600)
+
+
+async def test_a_second_worker_takes_its_share_and_gives_it_back(stack: Parts, tmp_path: Path) -> None:
+    topic = await make_topic(stack.kafka_settings)
+    seen: dict[str, list[bytes]] = {"first": [], "second": []}
+
+    def counting(name: str) -> HandleBatch:
+        async def handle(records: Sequence[Record]) -> None:
+            seen[name] += [record.value or b"" for record in records]
+
+        return handle
+
+    async def everything_up_to(end: int) -> None:
+        await until(lambda: set(seen["first"]) | set(seen["second"]) == set(numbered(0, end)))
+
+    async def until_the_second_has_some(numbers: Iterator[int]) -> int:
+        while not seen["second"]:
+            end = next(numbers)
+            await produce(stack.kafka_settings, topic, numbered(end - 50, end))
+            await asyncio.sleep(0.2)
+        return end
+
+    async with consuming(stack, topic, tmp_path / "first", counting("first")):
+        await produce(stack.kafka_settings, topic, numbered(0, 100))
+        await everything_up_to(100)
+        async with consuming(stack, topic, tmp_path / "second", counting("second")):
+            async with asyncio.timeout(40):
+                end = await until_the_second_has_some(count(150, 50))
+            await everything_up_to(end)
+        await produce(stack.kafka_settings, topic, numbered(end, end + 100))
+        await everything_up_to(end + 100)
+
+
+def test_credentials_reach_the_broker_as_our_other_clients_send_them() -> None:
+    secured = KafkaSettings(
+        kafka="broker:9093",
+        kafka_security_protocol="SASL_SSL",
+        kafka_sasl_mechanism="SCRAM-SHA-512",
+        kafka_username="judging",
+        kafka_password=SecretStr("secret"),
+    )
+    sent = credentials_to_aiokafka_auth(_credentials(secured))
+    ours = connection(secured)
+    for name in ("security_protocol", "sasl_mechanism", "sasl_plain_username", "sasl_plain_password"):
+        assert sent[name] == ours[name]
+    assert sent["ssl_context"].verify_mode == ours["ssl_context"].verify_mode

@@ -310,15 +310,27 @@ def test_references_of_one_twin_mask_nothing_of_each_other():
 
 
 def test_a_reference_that_is_mostly_a_shared_mark_says_so():
-    def code(seed: int) -> Image.Image:
-        sheet = drawn(700).copy()
-        sheet.paste(drawn(seed, 90, 90), (280, 200))
+    def card(seed: int) -> Image.Image:
+        sheet = Image.new("RGB", (WIDTH, HEIGHT), "ivory")
+        sheet.paste(drawn(700, 480, 330), (20, 20))
+        sheet.paste(drawn(seed, 44, 44), (570, 400))
         return sheet
 
-    index = index_of({"one": code(1), "other": code(2), "free": drawn(3)})
+    index = index_of({"one": card(1), "other": card(2), "free": drawn(3)})
     assert index.is_mostly_shared("one")
     assert not index.is_mostly_shared("free")
-    assert found(index, code(50)) == []
+    assert found(index, card(50)) == []
+
+
+def test_a_frame_over_most_of_the_picture_proves_nothing_and_the_picture_in_it_does():
+    def framed(seed: int) -> Image.Image:
+        sheet = drawn(700).copy()
+        sheet.paste(drawn(seed, 200, 150), (280, 200))
+        return sheet
+
+    index = index_of({"one": framed(1), "other": framed(2)})
+    assert found(index, framed(50)) == []
+    assert found(index, framed(1)) == ["one"]
 
 
 # --- a living index ------------------------------------------------------------------------------------------
@@ -406,7 +418,9 @@ def test_searches_go_on_while_references_come_and_go():
 
     searcher = threading.Thread(target=search_on)
     searcher.start()
-    for turn in range(10):
+    for turn in range(200):
+        if turn >= 10 and len(seen) > 3:
+            break
         index.add(f"passing-{turn % 2}", "passing", True, prints[turn % 2])
         index.remove(f"passing-{(turn + 1) % 2}")
     done.set()

@@ -1,0 +1,415 @@
+"""What the tests of the console share: the services behind it on loopback ports, real at their edge, kept in memory.
+
+alerts, royalty and matching answer with their own applications, so that the console is tested against the shapes
+they really send; only what lies behind their stores' methods is made up here.
+"""
+
+import asyncio
+import io
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+from uuid import UUID
+
+import uvicorn
+from fastapi import Depends, FastAPI, HTTPException, Response
+from PIL import Image, ImageDraw
+
+from services.alerts.api import build_app as alerts_app
+from services.alerts.domain import Case, Step
+from services.alerts.store import case_of
+from services.matching.api import build_app as matching_app
+from services.royalty.api import build_app as royalty_app
+from services.royalty.domain import Trace
+from services.royalty.reports import CurrencyBalance, StatementSummary, StatementView
+from services.royalty.statements import Posting, statement_of
+from shared.access import Caller, require
+from shared.events import InfringementState, Reason, Sighting
+from shared.health import Health
+from shared.ids import digest_of
+
+NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
+CALLERS = {
+    f"twk_{role}": Caller(f"key_{role}", role, tenant, livemode=True)  # type: ignore[arg-type]
+    for role, tenant in (
+        ("agency", "a1"),
+        ("talent", "t1"),
+        ("brand", "b1"),
+        ("platform", "instagram"),
+        ("finance", None),
+        ("operator", None),
+    )
+} | {
+    "twk_sandbox": Caller("key_sandbox", "agency", "a1", livemode=False),
+    "twk_other": Caller("key_other", "agency", "a2", livemode=True),
+}
+
+
+class Keys:
+    """Knows the keys above, until they are revoked."""
+
+    def __init__(self) -> None:
+        self.revoked: set[str] = set()
+
+    async def caller_of(self, api_key: str) -> Caller | None:
+        return None if api_key in self.revoked else CALLERS.get(api_key)
+
+
+def a_picture(*, tint: tuple[int, int, int], size: tuple[int, int] = (640, 800)) -> bytes:
+    """A figure before a wall, as JPEG."""
+    image = Image.new("RGB", size, tint)
+    draw = ImageDraw.Draw(image)
+    width, height = size
+    for stripe in range(0, width, 40):
+        draw.line([(stripe, 0), (stripe + width // 3, height)], fill=tuple(max(0, part - 18) for part in tint), width=9)
+    middle = width // 2
+    draw.ellipse([middle - 70, height // 5, middle + 70, height // 5 + 170], fill=(226, 178, 150))
+    draw.polygon(
+        [
+            (middle - 190, height),
+            (middle - 110, height // 2 - 20),
+            (middle + 110, height // 2 - 20),
+            (middle + 190, height),
+        ],
+        fill=(36, 44, 72),
+    )
+    data = io.BytesIO()
+    image.save(data, "JPEG", quality=88)
+    return data.getvalue()
+
+
+PUBLISHED = a_picture(tint=(206, 190, 168), size=(900, 900))
+REFERENCE = a_picture(tint=(206, 190, 168))
+
+
+def a_sighting(**changes: Any) -> Sighting:
+    given: dict[str, Any] = {
+        "sighting_id": "s1",
+        "reference_id": "ref_1",
+        "media_digest": digest_of(PUBLISHED),
+        "media_url": "https://cdn.example/posts/8841/1.jpg",
+        "score": 0.968,
+        "region": (130.0, 90.0, 770.0, 890.0),
+        "transform": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+        "description": "cropped to 71 %, scaled to 0.84, flipped",
+        "algorithm": "tf1",
+    }
+    return Sighting(**{**given, **changes})
+
+
+def an_infringement(use_id: str = "use-1", **changes: Any) -> InfringementState:
+    given: dict[str, Any] = {
+        "use_id": use_id,
+        "revision": 1,
+        "occurred_at": NOON,
+        "verdict": "out_of_scope",
+        "reasons": (
+            Reason(
+                dimension="territory",
+                text="Shown in US by the version of 2026-11-02 12:00 UTC; the license covers DE, FR",
+                media_digest=digest_of(PUBLISHED),
+            ),
+            Reason(
+                dimension="term",
+                text="Started at 2026-11-02 12:00 UTC; the license covers 2026-05-01 00:00 UTC to 2026-11-01 00:00 UTC",
+            ),
+        ),
+        "platform": "instagram",
+        "post_id": "17912345678901234",
+        "account": "acme.official",
+        "twin_id": "twin_6f1c2a9be0d34f7c8a55b0c9d2e1f3a4",
+        "talent_id": "t1",
+        "agency_id": "a1",
+        "brand_id": "b1",
+        "license_id": "lic_0b9d7e51c2f84a3d9a6e7c1f2b3d4e5f",
+        "license_version": 2,
+        "started_at": NOON,
+        "sightings": (a_sighting(), a_sighting(sighting_id="s2", reference_id="ref_2", score=0.914)),
+    }
+    return InfringementState(**{**given, **changes})
+
+
+class MemoryCases:
+    """Alerts' store without a database; row-level security is the agency's id."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.steps: dict[str, list[dict[str, Any]]] = {}
+        self.alerts: dict[str, list[dict[str, Any]]] = {}
+        self.deliveries: dict[str, list[dict[str, Any]]] = {}
+
+    def add(self, found: InfringementState, *, status: str = "open", opened_at: datetime = NOON) -> None:
+        self.rows[found.use_id] = {
+            "use_id": found.use_id,
+            "agency_id": found.agency_id,
+            "livemode": found.livemode,
+            "status": status,
+            "revision": found.revision,
+            "sequence": 1,
+            "infringement": found.model_dump(mode="json"),
+            "told": None,
+            "opened_at": opened_at,
+        }
+        why = "; ".join(reason.text for reason in found.reasons)
+        opened = {"kind": "opened", "happened_at": opened_at, "done_by": "judging", "why": why}
+        self.steps[found.use_id] = [opened]
+        self.alerts[found.use_id] = [{"event_id": "e1", "sequence": 1, "kind": "opened", "digested": False}]
+        self.deliveries[found.use_id] = [
+            {
+                "delivery_id": "d1",
+                "event_id": "e1",
+                "endpoint_id": "ep1",
+                "url": "https://agency.example/webhooks/twintally",
+                "status": "delivered",
+                "attempts": 2,
+                "last_status": 204,
+                "last_reason": None,
+                "finished_at": opened_at + timedelta(seconds=4),
+                "next_try_at": opened_at,
+            }
+        ]
+
+    async def page(self, caller: Caller, *, status: str | None, limit: int, after: str | None) -> list[dict[str, Any]]:
+        seen = sorted(self._of(caller), key=lambda row: (row["opened_at"], row["use_id"]), reverse=True)
+        ids = [row["use_id"] for row in seen]
+        start = ids.index(after) + 1 if after in ids else 0
+        return [row for row in seen[start:] if status in (None, row["status"])][:limit]
+
+    async def whole(self, caller: Caller, use_id: str) -> dict[str, Any] | None:
+        row = next((row for row in self._of(caller) if row["use_id"] == use_id), None)
+        if row is None:
+            return None
+        parts = {"steps": self.steps, "alerts": self.alerts, "deliveries": self.deliveries}
+        return {"case": row, **{name: rows[use_id] for name, rows in parts.items()}}
+
+    @asynccontextmanager
+    async def transaction(self, caller: Caller) -> AsyncIterator["MemoryRows"]:
+        yield MemoryRows(self, caller)
+
+    def _of(self, caller: Caller) -> list[dict[str, Any]]:
+        return [
+            row
+            for row in self.rows.values()
+            if row["livemode"] == caller.livemode and caller.tenant_id in (None, row["agency_id"])
+        ]
+
+
+class MemoryRows:
+    """One transaction of the above."""
+
+    def __init__(self, cases: MemoryCases, caller: Caller) -> None:
+        self._cases, self._caller = cases, caller
+
+    async def locked(self, use_id: str) -> Case | None:
+        found = await self._cases.whole(self._caller, use_id)
+        return None if found is None else case_of(found["case"])
+
+    async def keep(self, case: Case) -> None:
+        self._cases.rows[case.infringement.use_id]["status"] = case.status
+
+    async def step(self, found: InfringementState, step: Step) -> None:
+        self._cases.steps[found.use_id].append(dict(vars(step)))
+
+
+def a_posting(minor: int, *, number: int = 1, account: str = "payable:talent:t1", **changes: Any) -> Posting:
+    """An entry of the ledger; what a payee earns is a credit, so negative."""
+    given: dict[str, Any] = {
+        "transaction_id": f"5b0f3c1e-7d0a-5f5e-9b0a-{number:012}",
+        "ledger_account": account,
+        "minor": minor,
+        "currency": "EUR",
+        "period": "2026-11",
+        "line": "fee",
+        "usage_revision": 1,
+        "corrects": None,
+    }
+    trace = Trace(
+        use_id=f"6dc37d28-4fb3-545b-88fa-{number:012}",
+        platform="instagram",
+        post_id=f"post-{number}",
+        twin_id="twin-1",
+        license_id="lic_0b9d7e51c2f84a3d9a6e7c1f2b3d4e5f",
+        license_version=2,
+        started_at=NOON + timedelta(hours=number),
+    )
+    return Posting(**{**given, "trace": trace, **changes})
+
+
+class MemoryReports:
+    """Royalty's reports without a database; each statement is derived by royalty itself."""
+
+    def __init__(self) -> None:
+        self.views: list[StatementView] = []
+        self.balanced = True
+
+    def add(self, *postings: Posting, status: str = "draft") -> StatementView:
+        statement = statement_of(postings)
+        view = StatementView(**dict(statement), status=status, digest=statement.content_digest())  # type: ignore[arg-type]
+        self.views.append(view)
+        return view
+
+    async def statements(
+        self, caller: Caller, *, period: str | None, payee: str | None, limit: int, offset: int
+    ) -> list[StatementSummary]:
+        fitting = [view for view in self._of(caller) if period in (None, view.period) and payee in (None, view.payee)]
+        ordered = sorted(fitting, key=lambda view: view.period, reverse=True)[offset : offset + limit]
+        return [StatementSummary(**{**dict(view), "lines": len(view.lines)}) for view in ordered]
+
+    async def statement(self, caller: Caller, statement_id: UUID) -> StatementView | None:
+        return next((view for view in self._of(caller) if view.statement_id == str(statement_id)), None)
+
+    async def transaction(self, caller: Caller, transaction_id: UUID) -> None:
+        return None
+
+    async def balance(self, caller: Caller) -> list[CurrencyBalance]:
+        return [
+            CurrencyBalance(
+                currency="EUR", debits_minor=123_450, credits_minor=123_450, transactions=7, balanced=self.balanced
+            )
+        ]
+
+    def _of(self, caller: Caller) -> list[StatementView]:
+        if not caller.livemode:
+            return []
+        own = f"{caller.role}:{caller.tenant_id}"
+        return [view for view in self.views if caller.role in ("finance", "operator") or view.payee == own]
+
+
+class Pictures:
+    """Matching's view and evidence in memory."""
+
+    def __init__(self) -> None:
+        self.kept = {digest_of(PUBLISHED): PUBLISHED}
+
+    async def may_see(self, caller: Caller, digest: str) -> bool:
+        return caller.tenant_id in (None, "a1")
+
+    async def read(self, digest: str) -> bytes:
+        if digest not in self.kept:
+            raise FileNotFoundError(digest)
+        return self.kept[digest]
+
+
+def registry_app(keys: Keys, references: dict[str, bytes]) -> FastAPI:
+    """The one route of registry that the console asks."""
+    app = FastAPI()
+    app.state.keys = keys
+
+    @app.get("/v1/references/{reference_id}/image")
+    async def image(reference_id: str, caller: Annotated[Caller, Depends(require("agency", "operator"))]) -> Response:
+        if reference_id not in references or caller.tenant_id not in (None, "a1"):
+            raise HTTPException(404, f"No reference {reference_id!r} here")
+        return Response(references[reference_id], media_type="image/jpeg")
+
+    return app
+
+
+@dataclass
+class Behind:
+    """The services behind the console."""
+
+    keys: Keys = field(default_factory=Keys)
+    cases: MemoryCases = field(default_factory=MemoryCases)
+    reports: MemoryReports = field(default_factory=MemoryReports)
+    pictures: Pictures = field(default_factory=Pictures)
+    references: dict[str, bytes] = field(default_factory=lambda: {"ref_1": REFERENCE, "ref_2": REFERENCE})
+    ports: dict[str, int] = field(default_factory=dict)
+    servers: dict[str, "Server"] = field(default_factory=dict)
+
+    def apps(self) -> dict[str, FastAPI]:
+        """Each service's application."""
+        store: Any = self.cases
+        pictures: Any = self.pictures
+        nothing: Any = None
+        return {
+            "registry": registry_app(self.keys, self.references),
+            "matching": matching_app(pictures, pictures, self.keys),
+            "judging": FastAPI(),
+            "alerts": alerts_app(store, nothing, nothing, self.keys, overlap=timedelta(hours=1)),
+            "royalty": royalty_app(self.reports, self.keys),
+        }
+
+    def addresses(self) -> dict[str, str]:
+        """Service name to its address."""
+        return {name: f"http://127.0.0.1:{port}" for name, port in self.ports.items()}
+
+    def environment(self, *, port: int, secret_key: str) -> dict[str, str]:
+        """What the console finds in its environment."""
+        urls = {f"TWINTALLY_URL_{name.upper()}": address for name, address in self.addresses().items()}
+        return {**urls, "TWINTALLY_HTTP_PORT": str(port), "TWINTALLY_SECRET_KEY": secret_key}
+
+    def stop(self, name: str) -> None:
+        """Take a service away."""
+        self.servers.pop(name).stop()
+
+
+class Server:
+    """An application on a free port of loopback, in a thread of its own."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.run(self._server.serve(sockets=[self._socket]))
+
+    def tell_to_stop(self) -> None:
+        self._server.should_exit = True
+
+    def stop(self) -> None:
+        self.tell_to_stop()
+        self._thread.join(timeout=10)
+        self._socket.close()
+
+
+@contextmanager
+def services_behind(behind: Behind) -> Iterator[Behind]:
+    """All five of them, running."""
+    try:
+        for name, app in behind.apps().items():
+            Health().add_pages(app)
+            behind.servers[name] = Server(app)
+            behind.ports[name] = behind.servers[name].port
+        yield behind
+    finally:
+        for server in behind.servers.values():
+            server.tell_to_stop()
+        for server in behind.servers.values():
+            server.stop()
+
+
+def furnished(*, more_cases: Sequence[str] = ("use-2", "use-3", "use-4")) -> Behind:
+    """With cases of every kind, and statements of everyone."""
+    behind = Behind()
+    behind.cases.add(an_infringement())
+    twists: list[dict[str, Any]] = [
+        {"verdict": "unlicensed", "brand_id": None, "license_id": None, "license_version": None},
+        {"platform": "tiktok", "account": "a-very-long-account-name-that-somebody-made-up"},
+        {"ended_at": NOON + timedelta(days=2), "sightings": (), "verdict": "unlicensed"},
+    ]
+    statuses = ("acknowledged", "held", "withdrawn")
+    for number, (use, twist, status) in enumerate(zip(more_cases, twists, statuses, strict=False), start=1):
+        reason = Reason(dimension="account", text="thief.in.the.night on instagram belongs to no known brand")
+        given = {"reasons": (reason,), "account": "thief.in.the.night", **twist}
+        behind.cases.add(an_infringement(use, **given), status=status, opened_at=NOON - timedelta(days=number))
+    first = a_posting(-120_000)
+    behind.reports.add(
+        first,
+        a_posting(
+            120_000, number=2, line="reversal", corrects=first.transaction_id, usage_revision=2, trace=first.trace
+        ),
+        a_posting(-96_050, number=3, usage_revision=2, trace=first.trace),
+        a_posting(-27_400, number=4),
+    )
+    behind.reports.add(a_posting(-1_500, account="payable:agency:a1", currency="JPY"), status="closed")
+    behind.reports.add(a_posting(1_234_567, account="receivable:brand:b1", currency="KWD"))
+    behind.reports.add(a_posting(-400, account="payable:agency:a1", period="2026-10"), status="closed")
+    return behind
