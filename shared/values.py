@@ -13,7 +13,10 @@ class Value(BaseModel):
 
 
 def _in_utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("must lie in the years 1 to 9999 of UTC") from error
 
 
 UtcDatetime = Annotated[AwareDatetime, AfterValidator(_in_utc)]

@@ -68,6 +68,8 @@ async def _bootstrap(address: SecretStr, *, livemode: bool, force: bool) -> str 
         created_at=now,
         changed_at=now,
     )
+    # A pool tries for half a minute before it says that it cannot; a person should hear of a wrong address at once.
+    await (await psycopg.AsyncConnection.connect(address.get_secret_value(), connect_timeout=5)).close()
     database = Database(address, "registry", connections_max=1)
     try:
         await database.open()

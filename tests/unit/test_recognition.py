@@ -313,7 +313,7 @@ def test_a_reference_that_is_mostly_a_shared_mark_says_so():
     def card(seed: int) -> Image.Image:
         sheet = Image.new("RGB", (WIDTH, HEIGHT), "ivory")
         sheet.paste(drawn(700, 480, 330), (20, 20))
-        sheet.paste(drawn(seed, 44, 44), (570, 400))
+        sheet.paste(drawn(seed, 50, 50), (525, 365))
         return sheet
 
     index = index_of({"one": card(1), "other": card(2), "free": drawn(3)})

@@ -35,6 +35,7 @@ OperatorOnly = Annotated[Caller, Depends(require("operator"))]
 AgencyOrOperator = Annotated[Caller, Depends(require("agency", "operator"))]
 TalentSide = Annotated[Caller, Depends(require("agency", "talent", "operator"))]
 Parties = Annotated[Caller, Depends(require("agency", "talent", "brand", "operator"))]
+AgencyReader = Annotated[Caller, Depends(require("agency", "finance", "operator"))]
 CardKeeper = Annotated[Caller, Depends(require("finance", "operator"))]
 CardReader = Annotated[Caller, Depends(require("finance", "operator", "agency"))]
 

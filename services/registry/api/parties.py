@@ -5,6 +5,7 @@ from fastapi import FastAPI, Response
 from services.registry.api.answers import (
     After,
     AgencyOrOperator,
+    AgencyReader,
     Anyone,
     IdempotencyKey,
     IdInPath,
@@ -44,11 +45,11 @@ def _agencies(app: FastAPI, store: Store) -> None:
         return await answer("agency", parties.register_agency(store, ask(caller, idempotency_key), body), response)
 
     @app.get("/v1/agencies")
-    async def every(caller: AgencyOrOperator, after: After = None, limit: Limit = 100) -> list[Agency]:
+    async def every(caller: AgencyReader, after: After = None, limit: Limit = 100) -> list[Agency]:
         return await listed(store, caller, AGENCY, (after, limit))
 
     @app.get("/v1/agencies/{agency_id}")
-    async def one(agency_id: IdInPath, caller: AgencyOrOperator) -> Agency:
+    async def one(agency_id: IdInPath, caller: AgencyReader) -> Agency:
         return await shown(store, caller, AGENCY, agency_id)
 
 

@@ -153,7 +153,7 @@ async def _image_of(request: Request, bytes_max: int) -> bytes:
 def _wrong_image(reason: str, *, kind: str, measured: dict[str, float] | None = None) -> RequestValidationError:
     problem: dict[str, Any] = {"type": kind, "loc": ("body", "image"), "msg": reason}
     if measured:
-        problem["ctx"] = measured
+        problem["measured"] = measured
     return RequestValidationError([problem])
 
 

@@ -179,6 +179,7 @@ def upgrade() -> None:
 def _walls_of_parties() -> None:
     of_both = _rows(caller_is("agency_id"), caller_is("talent_id"))
     op.execute(wall("registry", "agencies", api_rows=_rows(caller_is("agency_id"))))
+    op.execute(f"create policy readers on registry.agencies for select to registry_api using ({MODE} and {FINANCE})")
     for table, may in (("brands", "select, insert, update"), ("brand_accounts", "select, insert, delete")):
         op.execute(wall("registry", table, api_rows=_rows(), api_may=may))
         op.execute(f"create policy readers on registry.{table} for select to registry_api using ({MODE})")
