@@ -6,6 +6,7 @@ from concurrent.futures import Executor
 
 from services.matching.metrics import REFERENCES, REFERENCES_UNREADABLE
 from services.matching.recognition import ReferenceIndex
+from services.matching.recognition.index import Registration
 from shared.database import Database
 from shared.events import ReferenceState, Unreadable, decoded_bytes, read_event
 from shared.fingerprints import Fingerprint
@@ -26,6 +27,7 @@ class LiveReferences:
 
     async def learn(self, records: Sequence[Record]) -> None:
         """Take in records of references.v1; one that cannot be read is counted and leaves what was known."""
+        newest: dict[str, ReferenceState] = {}
         for record in records:
             try:
                 state = _reference(record)
@@ -33,28 +35,40 @@ class LiveReferences:
                 REFERENCES_UNREADABLE.inc()
                 log.error("reference_unreadable", key=str(record.key), error=str(error))
                 continue
-            if state.revision > self._revisions.get(state.reference_id, 0):
-                await self._take(state)
-                self._revisions[state.reference_id] = state.revision
+            known = newest[state.reference_id].revision if state.reference_id in newest else 0
+            if state.revision > max(known, self._revisions.get(state.reference_id, 0)):
+                newest[state.reference_id] = state
+        if newest:
+            await self._take(list(newest.values()))
         REFERENCES.set(len(self._index))
 
-    async def _take(self, state: ReferenceState) -> None:
-        # The owner lies in the schema before the index can find the reference: a sighting always knows its agency.
-        async with self._database.transaction() as connection:
-            await connection.execute(
+    async def _take(self, states: Sequence[ReferenceState]) -> None:
+        # The owners lie in the schema before the index can find a reference: a sighting always knows its agency.
+        async with self._database.transaction() as connection, connection.cursor() as cursor:
+            await cursor.executemany(
                 "insert into reference_owners (reference_id, twin_id, agency_id, revision) values (%s, %s, %s, %s)"
                 " on conflict (reference_id) do update set agency_id = excluded.agency_id, revision = excluded.revision"
                 " where reference_owners.revision < excluded.revision",
-                (state.reference_id, state.twin_id, state.agency_id, state.revision),
+                # In the order of their ids: two workers that learn the same references cannot wait for each other.
+                sorted((state.reference_id, state.twin_id, state.agency_id, state.revision) for state in states),
             )
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._apply, state)
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._apply, states)
+        self._revisions |= {state.reference_id: state.revision for state in states}
 
-    def _apply(self, state: ReferenceState) -> None:
-        if state.reference_id in self._revisions:
-            self._index.remove(state.reference_id)
-        if state.status == "active":
-            fingerprint = Fingerprint.from_bytes(decoded_bytes(state.fingerprint))
-            self._index.add(state.reference_id, state.twin_id, state.livemode, fingerprint)
+    def _apply(self, states: Sequence[ReferenceState]) -> None:
+        for state in states:
+            if state.status != "active":
+                self._index.remove(state.reference_id)
+        self._index.add_all(
+            Registration(
+                state.reference_id,
+                state.twin_id,
+                state.livemode,
+                Fingerprint.from_bytes(decoded_bytes(state.fingerprint)),
+            )
+            for state in states
+            if state.status == "active"
+        )
 
 
 def _reference(record: Record) -> ReferenceState:

@@ -31,7 +31,7 @@ IMPOSSIBLE = -9.0
 
 @dataclass(frozen=True)
 class Agreement:
-    """How the telling blocks of an aligned pair agree: shares of all telling blocks, and medians."""
+    """How the telling blocks of an aligned pair agree: shares of all telling blocks, and the median."""
 
     blocks: int
     grey: float = 0.0
@@ -39,7 +39,6 @@ class Agreement:
     details: float = 0.0
     details_closely: float = 0.0
     median_grey: float = 0.0
-    median_grey_where_details: float = 0.0
 
     @classmethod
     def of(cls, blocks: Blocks, shared: Flags | None) -> Agreement:
@@ -48,15 +47,13 @@ class Agreement:
         grey, details = blocks.grey[telling], blocks.details[telling]
         if len(grey) == 0:
             return cls(0)
-        detailed = details > AGREES
         return cls(
             len(grey),
             float((grey > AGREES).mean()),
             float((grey > AGREES_CLOSELY).mean()),
-            float(detailed.mean()),
+            float((details > AGREES).mean()),
             float((details > AGREES_CLOSELY).mean()),
             float(np.median(grey)),
-            float(np.median(grey[detailed])) if detailed.any() else 0.0,
         )
 
 
@@ -64,7 +61,6 @@ class Agreement:
 class Meeting:
     """How the points of an aligned pair meet."""
 
-    support: int
     inside: int
     median_bits: float
     tight_share: float
@@ -86,18 +82,14 @@ def _odds(share: float) -> float:
 
 
 def _features(agreement: Agreement, meeting: Meeting) -> dict[str, float]:
-    tight = meeting.tight_share
     return {
         "odds_grey_agrees": _odds(agreement.grey),
         "odds_grey_agrees_closely": _odds(agreement.grey_closely),
         "odds_details_agree_closely": _odds(agreement.details_closely),
         "odds_details_agree": _odds(agreement.details),
-        "median_grey_where_details_agree": agreement.median_grey_where_details,
         "median_distance": min(80.0, meeting.median_bits) / 80,
-        "log_tight_share": math.log(0.01 + tight),
-        "log_tight_points": math.log(1 + tight * meeting.inside),
+        "log_tight_points": math.log(1 + meeting.tight_share * meeting.inside),
         "log_blocks": min(math.log(max(1, agreement.blocks)), 4.0),
-        "log_support": math.log(max(1, meeting.support)),
     }
 
 

@@ -129,7 +129,7 @@ def _by_points(shelf: Shelf, query: QueryFingerprint) -> Iterator[Candidate]:
         if side not in greys:
             greys[side] = np.ascontiguousarray(query.grey[:, ::-1])
         matrix = tilted(alignment, entry.features, sides[side], entry.fingerprint.size_px)
-        yield _judged(entry, greys[side], (alignment, support), matrix, mirrored=side == 1)
+        yield _judged(entry, greys[side], alignment, matrix, mirrored=side == 1)
 
 
 def _proposals(shelf: Shelf, sides: tuple[Features, Features]) -> Proposals:
@@ -146,13 +146,12 @@ def _best(shelf: Shelf, proposals: Proposals) -> list[int]:
     return [int(number) for number in order[:CANDIDATES_MAX]]
 
 
-def _judged(entry: Entry, grey: Grey, aligned: tuple[Alignment, int], matrix: Floats, *, mirrored: bool) -> Candidate:
+def _judged(entry: Entry, grey: Grey, alignment: Alignment, matrix: Floats, *, mirrored: bool) -> Candidate:
     """Compare the pixels, sharpen the map when in doubt, weigh the evidence. `grey`: the side that was aligned."""
-    alignment, support = aligned
     inside, tight = alignment.inside, alignment.tight_share
     if entry.on_shared is not None:
         _, inside, tight = alignment.without(entry.on_shared)
-    meeting = Meeting(support, inside, alignment.median_bits, tight)
+    meeting = Meeting(inside, alignment.median_bits, tight)
     view = View.of(entry.fingerprint.thumbnail)
     agreement = _agreement(entry, view, grey, matrix @ entry.unit)
     if is_doubtful(agreement, meeting):
