@@ -1,6 +1,6 @@
 """What the tests of the console share: the services behind it on loopback ports, real at their edge, kept in memory.
 
-alerts, royalty and matching answer with their own applications, so that the console is tested against the shapes
+alerts, matching, registry and royalty answer with their own applications, so that the console is tested against the shapes
 they really send; only what lies behind their stores' methods is made up here.
 """
 
@@ -12,27 +12,32 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from types import SimpleNamespace
+from typing import Any
 from uuid import UUID
 
 import uvicorn
-from fastapi import Depends, FastAPI, HTTPException, Response
+from fastapi import FastAPI
 from PIL import Image, ImageDraw
 
 from services.alerts.api import build_app as alerts_app
 from services.alerts.domain import Case, Step
 from services.alerts.store import case_of
 from services.matching.api import build_app as matching_app
+from services.registry.api.app import Parts as RegistryParts
+from services.registry.api.app import build_app as registry_app
+from services.registry.domain import Agency, Brand, Reference, Talent, Twin
 from services.royalty.api import build_app as royalty_app
 from services.royalty.domain import Trace
 from services.royalty.reports import CurrencyBalance, StatementSummary, StatementView
 from services.royalty.statements import Posting, statement_of
-from shared.access import Caller, require
+from shared.access import Caller
 from shared.events import InfringementState, Reason, Sighting
 from shared.health import Health
 from shared.ids import digest_of
 
 NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
+TWIN = "twin_6f1c2a9be0d34f7c8a55b0c9d2e1f3a4"
 CALLERS = {
     f"twk_{role}": Caller(f"key_{role}", role, tenant, livemode=True)  # type: ignore[arg-type]
     for role, tenant in (
@@ -121,7 +126,7 @@ def an_infringement(use_id: str = "use-1", **changes: Any) -> InfringementState:
         "platform": "instagram",
         "post_id": "17912345678901234",
         "account": "acme.official",
-        "twin_id": "twin_6f1c2a9be0d34f7c8a55b0c9d2e1f3a4",
+        "twin_id": TWIN,
         "talent_id": "t1",
         "agency_id": "a1",
         "brand_id": "b1",
@@ -283,7 +288,7 @@ class Pictures:
     """Matching's view and evidence in memory."""
 
     def __init__(self) -> None:
-        self.kept = {digest_of(PUBLISHED): PUBLISHED}
+        self.kept = {digest_of(PUBLISHED): PUBLISHED, digest_of(REFERENCE): REFERENCE}
 
     async def may_see(self, caller: Caller, digest: str) -> bool:
         return caller.tenant_id in (None, "a1")
@@ -294,18 +299,52 @@ class Pictures:
         return self.kept[digest]
 
 
-def registry_app(keys: Keys, references: dict[str, bytes]) -> FastAPI:
-    """The one route of registry that the console asks."""
-    app = FastAPI()
-    app.state.keys = keys
+class MemoryRegistry:
+    """Registry's store without a database."""
 
-    @app.get("/v1/references/{reference_id}/image")
-    async def image(reference_id: str, caller: Annotated[Caller, Depends(require("agency", "operator"))]) -> Response:
-        if reference_id not in references or caller.tenant_id not in (None, "a1"):
-            raise HTTPException(404, f"No reference {reference_id!r} here")
-        return Response(references[reference_id], media_type="image/jpeg")
+    def __init__(self) -> None:
+        kept: dict[str, Any] = {"livemode": True, "created_at": NOON, "changed_at": NOON}
+        self.things: dict[tuple[type, str], Any] = {
+            (Agency, "a1"): Agency(agency_id="a1", name="Nordlicht Models", **kept),
+            (Brand, "b1"): Brand(brand_id="b1", name="Acme Outdoor", **kept),
+            (Talent, "t1"): Talent(talent_id="t1", agency_id="a1", name="Ada Lind", **kept),
+            (Twin, TWIN): Twin(twin_id=TWIN, talent_id="t1", agency_id="a1", name="Ada, studio", **kept),
+        }
+        for reference_id in ("ref_1", "ref_2"):
+            self.things[Reference, reference_id] = Reference(
+                reference_id=reference_id,
+                twin_id=TWIN,
+                talent_id="t1",
+                agency_id="a1",
+                image_digest=digest_of(REFERENCE),
+                image_type="image/jpeg",
+                image_bytes=len(REFERENCE),
+                width_px=640,
+                height_px=800,
+                algorithm="tf1",
+                fingerprint=b"",
+                **kept,
+            )
 
-    return app
+    @asynccontextmanager
+    async def desk(self, caller: Caller) -> AsyncIterator["MemoryDesk"]:
+        yield MemoryDesk(self.things, caller)
+
+
+@dataclass(frozen=True)
+class MemoryDesk:
+    """What a caller sees of the above."""
+
+    things: dict[tuple[type, str], Any]
+    caller: Caller
+
+    async def find(self, kind: type, thing_id: str, *, to_change: bool = False) -> Any:
+        found = self.things.get((kind, thing_id))
+        is_foreign = self.caller.role == "agency" and getattr(found, "agency_id", "a1") != self.caller.tenant_id
+        return None if is_foreign and kind is not Brand else found
+
+    async def page(self, kind: type, *, after: str | None, limit: int, wanted: dict[str, str | None]) -> list[Any]:
+        return [thing for (of_kind, _), thing in self.things.items() if of_kind is kind][:limit]
 
 
 @dataclass
@@ -316,7 +355,7 @@ class Behind:
     cases: MemoryCases = field(default_factory=MemoryCases)
     reports: MemoryReports = field(default_factory=MemoryReports)
     pictures: Pictures = field(default_factory=Pictures)
-    references: dict[str, bytes] = field(default_factory=lambda: {"ref_1": REFERENCE, "ref_2": REFERENCE})
+    registry: MemoryRegistry = field(default_factory=MemoryRegistry)
     ports: dict[str, int] = field(default_factory=dict)
     servers: dict[str, "Server"] = field(default_factory=dict)
 
@@ -325,8 +364,10 @@ class Behind:
         store: Any = self.cases
         pictures: Any = self.pictures
         nothing: Any = None
+        registry: Any = RegistryParts(self.registry, nothing, self.pictures, self.keys)  # type: ignore[arg-type]
+        limits: Any = SimpleNamespace(image_bytes_max=10_000_000, body_bytes_max=1_000_000)
         return {
-            "registry": registry_app(self.keys, self.references),
+            "registry": registry_app(limits, registry),
             "matching": matching_app(pictures, pictures, self.keys),
             "judging": FastAPI(),
             "alerts": alerts_app(store, nothing, nothing, self.keys, overlap=timedelta(hours=1)),

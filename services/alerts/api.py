@@ -17,6 +17,7 @@ from services.alerts.payload import case_facts
 from services.alerts.store import CaseStore, case_of
 from shared.access import Caller, KnowsKeys, require
 from shared.safe_http import Refused, Unreachable
+from shared.web import answer_errors
 
 Reader = Annotated[Caller, Depends(require("agency", "operator"))]
 Agency = Annotated[Caller, Depends(require("agency"))]
@@ -68,6 +69,7 @@ def build_app(
     """The application."""
     app = FastAPI(title="Twintally alerts", version="1")
     app.state.keys = keys
+    answer_errors(app)
     _add_cases(app, cases)
     _add_endpoints(app, endpoints, urls, overlap)
     return app

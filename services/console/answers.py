@@ -178,6 +178,12 @@ class LedgerBalance(Value):
     currencies: tuple[CurrencyBalance, ...]
 
 
+class Named(Value):
+    """A party of the registry."""
+
+    name: str
+
+
 class Refusal(Value):
     """Why a service did not do what it was asked."""
 

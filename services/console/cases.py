@@ -8,6 +8,7 @@ from starlette.responses import RedirectResponse, Response
 from services.console.desk import Desk, Person, Segment
 from services.console.domain import evidence_of
 from services.console.guard import form_of
+from services.console.names import names_of, parties_in
 from services.console.session import Session
 from services.console.upstream import Refused
 
@@ -24,7 +25,8 @@ def add_cases(app: FastAPI, desk: Desk) -> None:
     @app.get("/cases")
     async def page(person: Person, status: CaseStatus | None = None, after: After = None) -> Response:
         found = await desk.services.cases(person, status=status, after=after, limit=CASES_PER_PAGE)
-        return desk.pages.page("cases.html", person, found=found, wanted=status, is_first=after is None)
+        names = await names_of(desk.services, person, parties_in(found.cases))
+        return desk.pages.page("cases.html", person, found=found, names=names, wanted=status, is_first=after is None)
 
     @app.get("/cases/{use_id}")
     async def show(use_id: Segment, person: Person, acknowledged: bool = False) -> Response:
@@ -63,6 +65,7 @@ async def _case_page(
         status=status,
         case=case,
         evidence=evidence_of(case),
+        names=await names_of(desk.services, person, parties_in([case])),
         is_just_acknowledged=acknowledged and case.status == "acknowledged",
         problem=problem,
         why=why,

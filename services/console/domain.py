@@ -1,6 +1,6 @@
 """What the pages show: words for people, sums of money, order of things."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -36,6 +36,8 @@ WORDS = {
     "receivable": "Owed",
 }
 
+PLATFORMS = {"tiktok": "TikTok", "youtube": "YouTube", "linkedin": "LinkedIn"}
+
 EXPLAINED = {
     "out_of_scope": "A license with this brand exists, but not for this use.",
     "unlicensed": "No license covers this use.",
@@ -56,15 +58,20 @@ def in_full_words(moment: datetime) -> str:
     return f"{moment.day} {moment:%b %Y, %H:%M} UTC"
 
 
-def payee_in_words(payee: str) -> str:
-    """`talent:t1` as `Talent t1`."""
-    kind, _, name = payee.partition(":")
-    return f"{kind.capitalize()} {name}" if name else payee
+def platform_in_words(platform: str) -> str:
+    """A platform's registered name as people write it."""
+    return PLATFORMS.get(platform) or platform.capitalize()
+
+
+def payee_in_words(payee: str, names: Mapping[str, str]) -> str:
+    """`talent:t1` as `Talent Ada`, or with its id where the name is not known."""
+    kind, _, party_id = payee.partition(":")
+    return f"{kind.capitalize()} {names.get(payee) or shortened(party_id)}" if party_id else payee
 
 
 def shortened(name: str) -> str:
     """A long id for a table: its beginning; the page of the thing shows all of it."""
-    return name if len(name) <= 20 else f"{name[:16]}…"
+    return name if len(name) <= 20 else f"{name[:13]}…"
 
 
 def percent(score: float) -> str:

@@ -1,14 +1,16 @@
 """The first page: what waits for this person."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import TypeVar
 
 from fastapi import FastAPI
 from starlette.responses import Response
 
+from services.console.answers import CasePage
 from services.console.desk import Desk, Person
 from services.console.domain import ROLES_WITH_CASES, ROLES_WITH_LEDGER
+from services.console.names import names_of, parties_in
 from services.console.session import Session
 from services.console.upstream import Away
 
@@ -23,11 +25,10 @@ def add_overview(app: FastAPI, desk: Desk) -> None:
 
     @app.get("/")
     async def overview(person: Person) -> Response:
-        shown = await _shown(desk, person)
-        return desk.pages.page("overview.html", person, counted=OPEN_CASES_COUNTED, shown_max=SHOWN, **shown)
+        return desk.pages.page("overview.html", person, shown_max=SHOWN, found=await _found(desk, person))
 
 
-async def _shown(desk: Desk, person: Session) -> dict[str, object]:
+async def _found(desk: Desk, person: Session) -> dict[str, object]:
     services, role = desk.services, person.role
     wanted: dict[str, Awaitable[object]] = {"statements": services.statements(person, limit=SHOWN)}
     if role in ROLES_WITH_CASES:
@@ -36,8 +37,17 @@ async def _shown(desk: Desk, person: Session) -> dict[str, object]:
         wanted["balance"] = services.balance(person)
     if role == "operator":
         wanted["health"] = services.health()
-    found = await asyncio.gather(*(_or_away(each) for each in wanted.values()))
-    return {"cases": None, "balance": None, "health": None, **dict(zip(wanted, found, strict=True))}
+    answers = await asyncio.gather(*(_or_away(each) for each in wanted.values()))
+    found = dict(zip(wanted, answers, strict=True))
+    return {"cases": None, "balance": None, "health": None, **found, "names": await _names(desk, person, found)}
+
+
+async def _names(desk: Desk, person: Session, found: Mapping[str, object]) -> dict[str, str]:
+    cases, statements = found.get("cases"), found["statements"]
+    parties = parties_in(cases.cases[:SHOWN]) if isinstance(cases, CasePage) else set()
+    if isinstance(statements, tuple):
+        parties |= {statement.payee for statement in statements}
+    return await names_of(desk.services, person, parties)
 
 
 async def _or_away(wanted: Awaitable[Found]) -> Found | Away:

@@ -29,6 +29,7 @@ class Pages:
         self._templates.filters.update(
             words=domain.in_words,
             payee=domain.payee_in_words,
+            platform=domain.platform_in_words,
             short=domain.shortened,
             percent=domain.percent,
             money=formatted,

@@ -22,6 +22,7 @@ class Session(Value):
     role: Role
     tenant_id: str | None
     livemode: bool
+    name: str | None = None
 
 
 class Sessions:

@@ -9,6 +9,7 @@ from services.console.desk import Desk
 from services.console.domain import ROLES_WITH_PAGES, local_path
 from services.console.guard import form_of
 from services.console.metrics import SIGN_INS
+from services.console.names import names_of
 from services.console.upstream import Away, KeyRefused
 from shared.logs import get_log
 
@@ -49,6 +50,8 @@ async def _try_key(desk: Desk, api_key: str, goal: str) -> Response:
         if not _API_KEY.fullmatch(api_key):
             raise KeyRefused
         session = await desk.services.session_of(api_key)
+        party = f"{session.role}:{session.tenant_id}"
+        name = (await names_of(desk.services, session, [party] if session.tenant_id else [])).get(party)
     except KeyRefused:
         return _form(desk, goal, problem=WRONG, outcome="wrong_key", status=401)
     except Away:
@@ -59,7 +62,7 @@ async def _try_key(desk: Desk, api_key: str, goal: str) -> Response:
     SIGN_INS.labels("signed_in").inc()
     log.info("signed_in", role=session.role, tenant_id=session.tenant_id, livemode=session.livemode)
     answer = RedirectResponse(goal, 303)
-    desk.sessions.keep(session, answer)
+    desk.sessions.keep(session.model_copy(update={"name": name}), answer)
     return answer
 
 

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from services.console.desk import Desk, Person, Segment
 from services.console.domain import sheet_of, sums_of
+from services.console.names import names_of
 from services.console.upstream import Refused
 
 STATEMENTS_PER_PAGE = 50
@@ -37,6 +38,7 @@ def add_statements(app: FastAPI, desk: Desk) -> None:
             person,
             status=status,
             statements=shown,
+            names=await names_of(desk.services, person, {row.payee for row in shown}),
             sums=sums_of(shown),
             wanted=wanted,
             problem=problem,
@@ -49,4 +51,5 @@ def add_statements(app: FastAPI, desk: Desk) -> None:
         sheet = sheet_of(await desk.services.statement(person, statement_id), page)
         if sheet is None:
             raise HTTPException(404)
-        return desk.pages.page("statement.html", person, sheet=sheet)
+        names = await names_of(desk.services, person, [sheet.statement.payee])
+        return desk.pages.page("statement.html", person, sheet=sheet, names=names)

@@ -18,8 +18,8 @@ from shared.values import Value
 
 log = get_log()
 
-# What anyone with a key may ask for, and what a refusal answers, too: who the key belongs to.
-WHOSE = (("royalty", "/v1/statements"), ("alerts", "/v1/cases"))
+# What tells whom a key belongs to: each of them says it with every answer, be it a refusal. Registry keeps the keys.
+WHOSE = (("registry", "/v1/brands"), ("royalty", "/v1/statements"), ("alerts", "/v1/cases"))
 HEALTH_TIMEOUT_S = 2.0
 IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 
@@ -63,7 +63,7 @@ class Picture:
 
 
 class Services:
-    """Asks the other services; close it with `aclose()`. It follows no redirect and takes nothing from the environment."""
+    """Asks the other services; close it with `aclose()`. Follows no redirect, takes nothing from the environment."""
 
     def __init__(self, addresses: Mapping[str, str], *, timeout_s: float) -> None:
         self._addresses = addresses
@@ -102,11 +102,11 @@ class Services:
     async def cases(self, session: Session, *, status: str | None, after: str | None, limit: int) -> CasePage:
         """Cases, newest first."""
         query = {"status": status, "after": after, "limit": str(limit)}
-        return await self._get("alerts", "/v1/cases", session, CasePage, query)
+        return await self.get("alerts", "/v1/cases", session, CasePage, query)
 
     async def case(self, session: Session, use_id: str) -> Case:
         """One case with its sightings, history and alerts."""
-        return await self._get("alerts", f"/v1/cases/{quote(use_id, safe='')}", session, Case)
+        return await self.get("alerts", f"/v1/cases/{quote(use_id, safe='')}", session, Case)
 
     async def acknowledge(self, session: Session, use_id: str, why: str) -> None:
         """Say that a person works on the case."""
@@ -123,11 +123,11 @@ class Services:
 
     async def statement(self, session: Session, statement_id: str) -> Statement:
         """One statement with its lines."""
-        return await self._get("royalty", f"/v1/statements/{quote(statement_id, safe='')}", session, Statement)
+        return await self.get("royalty", f"/v1/statements/{quote(statement_id, safe='')}", session, Statement)
 
     async def balance(self, session: Session) -> LedgerBalance:
         """Does the ledger balance?"""
-        return await self._get("royalty", "/v1/ledger/balance", session, LedgerBalance)
+        return await self.get("royalty", "/v1/ledger/balance", session, LedgerBalance)
 
     async def published_image(self, session: Session, digest: str) -> Picture:
         """A published image as it was fetched."""
@@ -156,7 +156,7 @@ class Services:
         except (ValueError, AttributeError):
             return f"answered {answer.status_code}"
 
-    async def _get(
+    async def get(
         self,
         service: str,
         path: str,
@@ -164,6 +164,7 @@ class Services:
         kind: type[Answered],
         query: Mapping[str, str | None] | None = None,
     ) -> Answered:
+        """What a service answers, as this kind; Away, Refused or KeyRefused."""
         return _read(service, kind, (await self._checked(service, path, session, query=query)).content)
 
     async def _checked(

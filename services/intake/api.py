@@ -20,6 +20,7 @@ from services.intake.store import PlatformSecrets
 from shared.access import Caller, KnowsKeys, Operator, require
 from shared.kafka.producer import SteadyProducer
 from shared.values import Platform
+from shared.web import answer_errors
 
 PlatformInPath = Annotated[Platform, Path(description="the platform's registered name")]
 SecretKeeper = Annotated[Caller, Depends(require("operator", "platform"))]
@@ -65,6 +66,7 @@ def build_app(settings: IntakeSettings, parts: Parts, producer: SteadyProducer, 
     """The application; `parts.secrets` also serves the API for secrets."""
     app = FastAPI(title="Twintally intake", version="1")
     app.state.keys = keys
+    answer_errors(app)
     gate = Gate(settings, producer)
     _add_webhooks(app, settings, parts, gate)
     if isinstance(parts.secrets, PlatformSecrets):

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from services.judging.names import VerdictName
 from services.judging.views import UnreadableLookup, UseDetail, UseView
 from shared.access import Caller, KnowsKeys, Operator, require
+from shared.web import answer_errors
 
 Holder = Annotated[Caller, Depends(require("agency", "talent", "brand", "operator"))]
 Anyone = Annotated[Caller, Depends(require())]
@@ -51,6 +52,7 @@ def build_app(views: Views, keys: KnowsKeys, *, problem: Callable[[], str | None
     """The application; `problem` says why nobody may be accused now."""
     app = FastAPI(title="Twintally judging", version="1")
     app.state.keys = keys
+    answer_errors(app)
     _add_uses(app, views)
     _add_freshness(app, views, problem)
     return app

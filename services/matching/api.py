@@ -8,6 +8,7 @@ from services.matching.store import MediaViews
 from shared.access import Caller, KnowsKeys, require
 from shared.objects import Evidence
 from shared.values import Digest
+from shared.web import answer_errors
 
 Viewer = Annotated[Caller, Depends(require("agency", "operator"))]
 KINDS = ((b"\xff\xd8", "image/jpeg"), (b"\x89PNG", "image/png"), (b"GIF8", "image/gif"), (b"RIFF", "image/webp"))
@@ -17,6 +18,7 @@ def build_app(views: MediaViews, evidence: Evidence, keys: KnowsKeys) -> FastAPI
     """The application."""
     app = FastAPI(title="Twintally matching", version="1")
     app.state.keys = keys
+    answer_errors(app)
 
     @app.get("/v1/media/{digest}")
     async def image(digest: Annotated[Digest, Path()], caller: Viewer) -> Response:

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from services.royalty.reports import CurrencyBalance, StatementSummary, StatementView, TransactionView
 from shared.access import Caller, KnowsKeys, require
+from shared.web import answer_errors
 
 Holder = Annotated[Caller, Depends(require("finance", "operator", "agency", "talent", "brand"))]
 Finance = Annotated[Caller, Depends(require("finance", "operator"))]
@@ -44,6 +45,7 @@ def build_app(reports: Reports, keys: KnowsKeys) -> FastAPI:
     """The application."""
     app = FastAPI(title="Twintally royalty", version="1")
     app.state.keys = keys
+    answer_errors(app)
     _add_statements(app, reports)
     _add_ledger(app, reports)
     return app

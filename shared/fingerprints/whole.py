@@ -34,13 +34,13 @@ def _signs(spectra: Singles) -> Bits:
     """Bits of n spectra (n, 256) as uint64 (n, 4)."""
     half = spectra.shape[1] // 2
     middle = np.partition(spectra, [half - 1, half], axis=1)[:, half - 1 : half + 1].mean(axis=1, keepdims=True)
-    signs: Grey = np.packbits(spectra > middle, axis=1).astype(np.uint8, copy=False)
-    return np.ascontiguousarray(signs).view(np.uint64)
+    signs: Bits = np.packbits(spectra > middle, axis=1).view(np.uint64)
+    return signs
 
 
 def whole_hash(grey: Grey) -> Bits:
     """The hash of a picture as it stands, uint64 (4,)."""
-    return _signs(_spectrum(grey).reshape(1, -1))[0]
+    return _signs(_spectrum(grey).reshape(1, -1)).reshape(4)
 
 
 def turned_hashes(grey: Grey) -> Bits:

@@ -310,10 +310,12 @@ def test_references_of_one_twin_mask_nothing_of_each_other():
 
 
 def test_a_reference_that_is_mostly_a_shared_mark_says_so():
+    places = {1: (525, 365), 2: (60, 365), 50: (330, 365)}
+
     def card(seed: int) -> Image.Image:
         sheet = Image.new("RGB", (WIDTH, HEIGHT), "ivory")
-        sheet.paste(drawn(700, 480, 330), (20, 20))
-        sheet.paste(drawn(seed, 50, 50), (525, 365))
+        sheet.paste(drawn(700, 260, 200), (40, 40))
+        sheet.paste(drawn(seed, 50, 50), places[seed])
         return sheet
 
     index = index_of({"one": card(1), "other": card(2), "free": drawn(3)})

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from services.matching.recognition.alignment import align, grid_of
-from services.matching.recognition.blocks import Blocks, View, compare
+from services.matching.recognition.blocks import TEXTURE_MIN, Blocks, View, compare
 from services.matching.recognition.buckets import all_alike
 from services.matching.recognition.geometry import inverse, scaling
 from services.matching.recognition.shelf import Entry, Shelf
@@ -28,7 +28,7 @@ MEETING_MIN = 8
 SAME_GREY, NEAR_SAME_GREY = 0.95, 0.6
 BLOCKS_MIN = 3
 SAME_PICTURE_SHARE, SAME_PICTURE_BLOCKS = 0.85, 30
-OTHER_GREY, OTHER_BLOCKS_MAX = 0.3, 5  # more of these: a template over most of two pictures, not one picture
+OTHER_GREY, OTHER_BLOCKS_MAX = 0.75, 4  # more of these: a template over most of two pictures, not one picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +118,8 @@ def _same_blocks(one: Entry, other: Entry, maps: tuple[Floats, Floats]) -> Flags
 
 def _is_same_picture(blocks: Blocks, same: Flags) -> bool:
     """Whether nearly everything agrees and nothing is clearly another picture."""
-    other = (blocks.telling & (blocks.grey < OTHER_GREY)).sum()
+    textured = (blocks.own_texture > TEXTURE_MIN) & (blocks.query_texture > TEXTURE_MIN)
+    other = (blocks.covered & textured & (blocks.grey < OTHER_GREY)).sum()
     enough = same.sum() > max(SAME_PICTURE_BLOCKS, SAME_PICTURE_SHARE * blocks.textured.sum())
     return bool(enough and other <= OTHER_BLOCKS_MAX)
 
