@@ -1,39 +1,27 @@
 """What the tests of the console share: the services behind it on loopback ports, real at their edge, kept in memory.
 
-alerts, matching, registry and royalty answer with their own applications, so that the console is tested against the shapes
-they really send; only what lies behind their stores' methods is made up here.
+alerts, matching, registry and royalty answer with their own applications, so that the console meets the shapes they
+really send; only what lies behind their stores' methods is made up here.
 """
 
-import asyncio
 import io
-import socket
-import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
-import uvicorn
-from fastapi import FastAPI
 from PIL import Image, ImageDraw
 
-from services.alerts.api import build_app as alerts_app
 from services.alerts.domain import Case, Step
 from services.alerts.store import case_of
-from services.matching.api import build_app as matching_app
-from services.registry.api.app import Parts as RegistryParts
-from services.registry.api.app import build_app as registry_app
 from services.registry.domain import Agency, Brand, Reference, Talent, Twin
-from services.royalty.api import build_app as royalty_app
 from services.royalty.domain import Trace
 from services.royalty.reports import CurrencyBalance, StatementSummary, StatementView
 from services.royalty.statements import Posting, statement_of
 from shared.access import Caller
 from shared.events import InfringementState, Reason, Sighting
-from shared.health import Health
 from shared.ids import digest_of
 
 NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
@@ -345,112 +333,3 @@ class MemoryDesk:
 
     async def page(self, kind: type, *, after: str | None, limit: int, wanted: dict[str, str | None]) -> list[Any]:
         return [thing for (of_kind, _), thing in self.things.items() if of_kind is kind][:limit]
-
-
-@dataclass
-class Behind:
-    """The services behind the console."""
-
-    keys: Keys = field(default_factory=Keys)
-    cases: MemoryCases = field(default_factory=MemoryCases)
-    reports: MemoryReports = field(default_factory=MemoryReports)
-    pictures: Pictures = field(default_factory=Pictures)
-    registry: MemoryRegistry = field(default_factory=MemoryRegistry)
-    ports: dict[str, int] = field(default_factory=dict)
-    servers: dict[str, "Server"] = field(default_factory=dict)
-
-    def apps(self) -> dict[str, FastAPI]:
-        """Each service's application."""
-        store: Any = self.cases
-        pictures: Any = self.pictures
-        nothing: Any = None
-        registry: Any = RegistryParts(self.registry, nothing, self.pictures, self.keys)  # type: ignore[arg-type]
-        limits: Any = SimpleNamespace(image_bytes_max=10_000_000, body_bytes_max=1_000_000)
-        return {
-            "registry": registry_app(limits, registry),
-            "matching": matching_app(pictures, pictures, self.keys),
-            "judging": FastAPI(),
-            "alerts": alerts_app(store, nothing, nothing, self.keys, overlap=timedelta(hours=1)),
-            "royalty": royalty_app(self.reports, self.keys),
-        }
-
-    def addresses(self) -> dict[str, str]:
-        """Service name to its address."""
-        return {name: f"http://127.0.0.1:{port}" for name, port in self.ports.items()}
-
-    def environment(self, *, port: int, secret_key: str) -> dict[str, str]:
-        """What the console finds in its environment."""
-        urls = {f"TWINTALLY_URL_{name.upper()}": address for name, address in self.addresses().items()}
-        return {**urls, "TWINTALLY_HTTP_PORT": str(port), "TWINTALLY_SECRET_KEY": secret_key}
-
-    def stop(self, name: str) -> None:
-        """Take a service away."""
-        self.servers.pop(name).stop()
-
-
-class Server:
-    """An application on a free port of loopback, in a thread of its own."""
-
-    def __init__(self, app: FastAPI) -> None:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._socket.getsockname()[1]
-        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        asyncio.run(self._server.serve(sockets=[self._socket]))
-
-    def tell_to_stop(self) -> None:
-        self._server.should_exit = True
-
-    def stop(self) -> None:
-        self.tell_to_stop()
-        self._thread.join(timeout=10)
-        self._socket.close()
-
-
-@contextmanager
-def services_behind(behind: Behind) -> Iterator[Behind]:
-    """All five of them, running."""
-    try:
-        for name, app in behind.apps().items():
-            Health().add_pages(app)
-            behind.servers[name] = Server(app)
-            behind.ports[name] = behind.servers[name].port
-        yield behind
-    finally:
-        for server in behind.servers.values():
-            server.tell_to_stop()
-        for server in behind.servers.values():
-            server.stop()
-
-
-def furnished(*, more_cases: Sequence[str] = ("use-2", "use-3", "use-4")) -> Behind:
-    """With cases of every kind, and statements of everyone."""
-    behind = Behind()
-    behind.cases.add(an_infringement())
-    twists: list[dict[str, Any]] = [
-        {"verdict": "unlicensed", "brand_id": None, "license_id": None, "license_version": None},
-        {"platform": "tiktok", "account": "a-very-long-account-name-that-somebody-made-up"},
-        {"ended_at": NOON + timedelta(days=2), "sightings": (), "verdict": "unlicensed"},
-    ]
-    statuses = ("acknowledged", "held", "withdrawn")
-    for number, (use, twist, status) in enumerate(zip(more_cases, twists, statuses, strict=False), start=1):
-        reason = Reason(dimension="account", text="thief.in.the.night on instagram belongs to no known brand")
-        given = {"reasons": (reason,), "account": "thief.in.the.night", **twist}
-        behind.cases.add(an_infringement(use, **given), status=status, opened_at=NOON - timedelta(days=number))
-    first = a_posting(-120_000)
-    behind.reports.add(
-        first,
-        a_posting(
-            120_000, number=2, line="reversal", corrects=first.transaction_id, usage_revision=2, trace=first.trace
-        ),
-        a_posting(-96_050, number=3, usage_revision=2, trace=first.trace),
-        a_posting(-27_400, number=4),
-    )
-    behind.reports.add(a_posting(-1_500, account="payable:agency:a1", currency="JPY"), status="closed")
-    behind.reports.add(a_posting(1_234_567, account="receivable:brand:b1", currency="KWD"))
-    behind.reports.add(a_posting(-400, account="payable:agency:a1", period="2026-10"), status="closed")
-    return behind

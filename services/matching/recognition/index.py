@@ -14,7 +14,7 @@ from services.matching.recognition.match import Match
 from services.matching.recognition.search import search_shelf
 from services.matching.recognition.sharing import Side, partners, shared
 from services.matching.recognition.shelf import Entry, Shelf
-from shared.fingerprints import Fingerprint, QueryFingerprint
+from shared.fingerprints import Fingerprint, Picture, QueryFingerprint, TooPlain, fingerprint_reference
 from shared.fingerprints.compiled import Grey
 from shared.fingerprints.features import QUERY, REFERENCE, find_features
 
@@ -139,8 +139,6 @@ def warm_up() -> None:
     noise: Grey = np.kron(chance.integers(0, 255, (48, 64)), np.ones((6, 6))).astype(np.uint8)
     find_features(noise, REFERENCE)
     features = find_features(noise, QUERY)
-    from shared.fingerprints import Picture, TooPlain, fingerprint_reference  # after numba was set up
-
     made = fingerprint_reference(Picture(noise, noise.shape[1], noise.shape[0], "PNG"))
     if isinstance(made, TooPlain):
         return
