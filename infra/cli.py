@@ -9,6 +9,7 @@ import psycopg
 import typer
 from rich.console import Console
 
+from infra.demo.cli import demo
 from infra.kafka.topics import app as topics
 from infra.local.cli import app as stack
 from services.matching.cli import app as matching
@@ -25,6 +26,7 @@ app.add_typer(topics, name="topics")
 app.add_typer(keys, name="keys")
 app.add_typer(statements, name="statements")
 app.add_typer(matching, name="matching")
+app.command()(demo)
 
 
 def migrations_of(schemas: tuple[str, ...] = SCHEMAS) -> dict[str, Path]:

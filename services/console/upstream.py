@@ -79,7 +79,7 @@ class Services:
         await self._client.aclose()
 
     async def session_of(self, api_key: str) -> Session:
-        """Who holds this key; KeyRefused when nobody who answers knows it, Away when nobody answers."""
+        """Who holds this key; KeyRefused when nobody who must know it does, Away when nobody answers."""
         away: Away | None = None
         is_refused = False
         for service, path in WHOSE:
@@ -91,10 +91,13 @@ class Services:
             session = _whose(answer, api_key)
             if session is not None:
                 return session
-            # A service that has just started may not have read all keys yet: the next one is asked, too.
-            is_refused = is_refused or answer.status_code == 401
             if answer.status_code != 401:
                 away = Away(service, f"answered {answer.status_code}")
+                continue
+            is_refused = True
+            # Registry looks into its own table. The others may have started just now, and not have read all keys yet.
+            if service == "registry":
+                break
         if is_refused or away is None:
             raise KeyRefused
         raise away

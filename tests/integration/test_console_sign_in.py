@@ -115,6 +115,12 @@ async def test_with_nobody_there_signing_in_says_which_part_is_away(visitor):
     assert "is away" in words_of(answer.text)
 
 
+async def test_services_that_answer_oddly_are_away_and_the_key_is_not_called_wrong(visitor):
+    for name in ("registry", "royalty", "alerts"):
+        visitor.behind.addresses[name] = visitor.behind.addresses["judging"]
+    assert (await visitor.sign_in()).status_code == 503
+
+
 @pytest.mark.parametrize(
     ("role", "told", "not_told"),
     [
