@@ -64,7 +64,7 @@ class Judging:
 
     async def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             return await self.process.wait()
 
 
