@@ -76,6 +76,8 @@ class AccessDirectory:
     def _keep(self, state: AccessState) -> None:
         known = self._by_id.get(state.api_key_id)
         if known is None or known.revision < state.revision:
+            if known is not None:
+                self._by_hash.pop(known.key_hash, None)
             self._by_id[state.api_key_id] = state
             self._by_hash[state.key_hash] = state
 

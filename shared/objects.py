@@ -1,9 +1,7 @@
 """Files that are written once: the inbox of raw bodies, and the evidence store, content-addressed."""
 
-import contextlib
-
 import obstore
-from obstore.exceptions import AlreadyExistsError
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import ObjectStore, from_url
 
 from shared.ids import digest_of
@@ -16,6 +14,18 @@ def open_store(address: str) -> ObjectStore:
     return from_url(address)
 
 
+class StoreAway(ConnectionError):  # noqa: N818 - the state of the store
+    """The store did not answer: a passing fault, worth a repeat, never the fault of what was to be kept."""
+
+
+async def put(store: ObjectStore, path: str, data: bytes) -> None:
+    """Write a file, in place of an earlier one; StoreAway when that failed."""
+    try:
+        await obstore.put_async(store, path, data)
+    except (BaseError, OSError) as error:
+        raise StoreAway(f"{path}: {error}") from error
+
+
 class Evidence:
     """Images by their digest. Writing one twice is the same as once; none is ever replaced."""
 
@@ -26,14 +36,23 @@ class Evidence:
     async def keep(self, data: bytes) -> str:
         """Store the bytes; returns their digest."""
         digest = digest_of(data)
-        with contextlib.suppress(AlreadyExistsError):
+        try:
             await obstore.put_async(self._store, self._path(digest), data, mode="create")
+        except AlreadyExistsError:
+            pass
+        except (BaseError, OSError) as error:
+            raise StoreAway(f"{digest}: {error}") from error
         return digest
 
     async def read(self, digest: str) -> bytes:
-        """The bytes of a digest; FileNotFoundError when they are not here."""
-        found = await obstore.get_async(self._store, self._path(digest))
-        return bytes(await found.bytes_async())
+        """The bytes of a digest; FileNotFoundError when they are not here, StoreAway when the store does not answer."""
+        try:
+            found = await obstore.get_async(self._store, self._path(digest))
+            return bytes(await found.bytes_async())
+        except (NotFoundError, FileNotFoundError) as error:
+            raise FileNotFoundError(digest) from error
+        except (BaseError, OSError) as error:
+            raise StoreAway(f"{digest}: {error}") from error
 
     def _path(self, digest: str) -> str:
         return evidence_path(digest, self._folder)

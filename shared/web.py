@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from psycopg_pool import PoolTimeout
 
 from shared.logs import get_log
+from shared.objects import StoreAway
 
 log = get_log()
 
@@ -19,6 +20,7 @@ def answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _name_each_field)
     for away in (psycopg.OperationalError, PoolTimeout):
         app.add_exception_handler(away, answering(503, "The database is away for the moment; send again"))
+    app.add_exception_handler(StoreAway, answering(503, "The store is away for the moment; send again"))
 
 
 def answering(status: int, text: str) -> Callable[[Request, Exception], Awaitable[Response]]:

@@ -46,7 +46,7 @@ class Measured(_Told):
     """A post's impressions, cumulative up to `occurred_at`."""
 
     type: Literal["post.measured"]
-    impressions: int = Field(ge=0)
+    impressions: int = Field(ge=0, le=2**63 - 1)
 
 
 Told = Published | Edited | Deleted | Measured
@@ -72,6 +72,8 @@ def _item(told: Any, *, platform: str, livemode: bool, received_at: datetime) ->
         read = _READER.validate_json(json.dumps(told), strict=False)
     except ValidationError as error:
         return Refused(tuple(problems_of(error)))
+    except RecursionError:
+        return Refused(("item: nested too deeply",))
     return with_doubt(_fact(read, platform=platform, livemode=livemode), received_at)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
-import obstore
 from cryptography.fernet import MultiFernet
 from obstore.store import ObjectStore
 from psycopg.rows import DictRow
@@ -22,6 +21,7 @@ from shared.events import PostFact
 from shared.ids import digest_of
 from shared.kafka.producer import NotSent, SteadyProducer
 from shared.logs import get_log
+from shared.objects import put
 
 log = get_log()
 
@@ -78,10 +78,12 @@ class PlatformSecrets:
         return True
 
     async def list(self, caller: Caller, platform: str) -> Sequence[PlatformSecret]:
-        """The secrets of a platform that the caller may see."""
+        """The secrets of a platform in the caller's mode."""
         async with self._database.transaction(caller) as connection:
             rows = await every(
-                connection, "select * from platform_secrets where platform = %s order by created_at desc", (platform,)
+                connection,
+                "select * from platform_secrets where platform = %s and livemode = %s order by created_at desc",
+                (platform, caller.livemode),
             )
         return [self._secret(row) for row in rows]
 
@@ -91,8 +93,8 @@ class PlatformSecrets:
             found = await one(
                 connection,
                 "update platform_secrets set revoked_at = coalesce(revoked_at, %s)"
-                " where platform = %s and secret_id = %s returning secret_id",
-                (now, platform, secret_id),
+                " where platform = %s and secret_id = %s and livemode = %s returning secret_id",
+                (now, platform, secret_id, caller.livemode),
             )
         self._cache.pop(platform, None)
         return found is not None
@@ -103,7 +105,11 @@ class PlatformSecrets:
         async with self._database.transaction(caller) as connection:
             if await one(connection, "select from platforms where platform = %s", (platform,)) is None:
                 return None
-        return await self.list(caller, platform)
+            # Both modes: which one it is follows from the secret that signed.
+            rows = await every(
+                connection, "select * from platform_secrets where platform = %s order by created_at desc", (platform,)
+            )
+        return [self._secret(row) for row in rows]
 
     def _secret(self, row: DictRow) -> PlatformSecret:
         return PlatformSecret(
@@ -133,7 +139,7 @@ class ObjectInbox:
         }
         digest = digest_of(webhook.body).removeprefix("sha256:")
         path = f"inbox/{webhook.received_at:%Y-%m-%d}/{quote(webhook.platform, safe='')}/{digest}"
-        await obstore.put_async(self._store, path, json.dumps(about).encode() + b"\n" + webhook.body)
+        await put(self._store, path, json.dumps(about).encode() + b"\n" + webhook.body)
 
 
 class RedisMarks:

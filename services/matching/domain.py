@@ -74,15 +74,19 @@ class Seen:
 # Per fact (event id), per media item in its order: the digest of its image, or None while it is not known.
 Digests = Mapping[str, Sequence[str | None]]
 
+# Platforms tell whole seconds: what is published and deleted within one must end as deleted.
+_RANK = {"published": 0, "edited": 1, "measured": 2, "deleted": 3}
+
 
 def fold(facts: Sequence[PostFact]) -> Post:
     """The post that these facts tell of, in whatever order they came; ValueError when there is none.
 
-    Facts are ordered by (occurred_at, event id). A version lasts until the next version or the deletion.
+    Facts are ordered by (occurred_at, kind, event id); of one moment, a deletion comes last. A version lasts until the
+    next version or the deletion.
     """
     if not facts:
         raise ValueError("a post is known by at least one fact")
-    ordered = sorted(facts, key=lambda fact: (fact.occurred_at, str(fact.event_id())))
+    ordered = sorted(facts, key=lambda fact: (fact.occurred_at, _RANK[fact.kind], str(fact.event_id())))
     changes = [fact for fact in ordered if isinstance(fact, PostPublished | PostEdited | PostDeleted)]
     ends = [change.occurred_at for change in changes[1:]] + [None]
     versions = tuple(

@@ -22,6 +22,11 @@ class _Host:
     failures: int = 0
     rests_until: float = 0.0
 
+    def refuse_while_resting(self) -> None:
+        left_s = self.rests_until - asyncio.get_running_loop().time()
+        if left_s > 0:
+            raise Resting(f"left alone for {left_s:.0f} s more after {self.failures} failures")
+
 
 class Hosts:
     """A limit and a circuit breaker per host, in this process."""
@@ -31,15 +36,18 @@ class Hosts:
 
     @asynccontextmanager
     async def visit(self, url: str) -> AsyncIterator[None]:
-        """Hold one of the host's places; Resting at once while it is left alone. What is raised counts as a failure."""
+        """Hold one of the host's places; Resting at once while it is left alone, ValueError when the URL names no host.
+
+        What is raised inside counts as a failure of the host.
+        """
         host = self._host(urlsplit(url).netloc)
-        now = asyncio.get_running_loop().time()
-        if host.rests_until > now:
-            raise Resting(f"left alone for {host.rests_until - now:.0f} s more after {host.failures} failures")
+        host.refuse_while_resting()
         async with host.free:
+            # Whoever waited for a place may find that those before it made the host rest.
+            host.refuse_while_resting()
             try:
                 yield
-            except Exception:
+            except BaseException:  # a deadline of the caller's cancels, and is the host's failure too
                 host.failures += 1
                 if host.failures >= FAILURES_MAX:
                     host.rests_until = asyncio.get_running_loop().time() + REST_S

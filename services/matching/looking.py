@@ -30,11 +30,18 @@ class ImageLooker:
     async def look(self, url: str, *, livemode: bool, deadline_s: float) -> MediaOutcome:
         """What the image at this address shows. Faults of the host and of the file are outcomes."""
         try:
-            async with self._hosts.visit(url):
+            # The wait for a place of the host counts too: a stalled host must not hold the stream.
+            async with asyncio.timeout(deadline_s), self._hosts.visit(url):
                 image = await self._fetch(url, deadline_s)
-        except (Unreachable, Resting) as error:
+        except (Unreachable, TimeoutError) as error:
             FETCHES.labels("later").inc()
-            return Later(str(error))
+            return Later(str(error) or f"no answer within {deadline_s:g} s")
+        except Resting as error:
+            FETCHES.labels("later").inc()
+            return Later(str(error), asked=False)
+        except ValueError as error:
+            FETCHES.labels("refused").inc()
+            return Unusable("unfetchable", f"the URL cannot be read: {error}")
         if isinstance(image, Unusable):
             FETCHES.labels("refused").inc()
             return image

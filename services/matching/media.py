@@ -41,9 +41,10 @@ class Unusable:
 
 @dataclass(frozen=True)
 class Later:
-    """The host did not answer in time; worth another try."""
+    """The host did not answer in time; worth another try. `asked` is false when nobody asked it: no attempt spent."""
 
     reason: str
+    asked: bool = True
 
 
 MediaOutcome = Searched | Unusable | Later
@@ -53,4 +54,4 @@ def next_try(attempts: int, attempts_max: int) -> timedelta | None:
     """How long to wait after so many failed attempts; None when it was the last."""
     if attempts >= attempts_max:
         return None
-    return RETRY_AFTER[min(attempts, len(RETRY_AFTER)) - 1]
+    return RETRY_AFTER[min(max(attempts, 1), len(RETRY_AFTER)) - 1]

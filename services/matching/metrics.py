@@ -3,6 +3,7 @@
 from prometheus_client import Counter, Gauge, Histogram
 
 FACTS = Counter("twintally_matching_facts_total", "Facts of posts worked")
+FACTS_UNREADABLE = Counter("twintally_matching_facts_unreadable_total", "Stored facts that could not be read")
 MEDIA = Counter("twintally_matching_media_total", "Media items by what became of them", ["outcome"])
 USES = Counter("twintally_matching_uses_published_total", "States of uses published")
 FETCHES = Counter("twintally_matching_fetches_total", "Fetches of images by result", ["result"])

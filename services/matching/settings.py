@@ -15,6 +15,6 @@ class MatchingSettings(ServiceSettings):
     )
     fetch_in_stream_s: float = Field(1.0, gt=0, examples=[1.0])
     fetch_later_s: float = Field(15.0, gt=0, examples=[15.0])
-    fetch_attempts_max: int = Field(6, ge=1, examples=[6])
+    fetch_attempts_max: int = Field(7, ge=1, examples=[7])
     image_threads: int = Field(2, ge=1, examples=[2])
     batch_max: int = Field(16, ge=1, le=16, examples=[16])

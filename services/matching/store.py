@@ -9,11 +9,14 @@ from psycopg.types.json import Jsonb
 
 from services.matching.domain import Digests, PostKey, Seen
 from services.matching.media import ItemAt, Later, MediaOutcome, Searched, Unusable, next_try
-from services.matching.metrics import MEDIA
+from services.matching.metrics import FACTS_UNREADABLE, MEDIA
 from shared.access import Caller
 from shared.database import Connection, Database, every, one
-from shared.events import PostFact, UseSeen, read_event
+from shared.events import PostFact, Unreadable, UseSeen, read_event
+from shared.logs import get_log
 from shared.outbox import ensure_state
+
+log = get_log()
 
 
 @dataclass(frozen=True)
@@ -126,8 +129,11 @@ class _Transaction:
             reason, name = outcome.reason, outcome.outcome
         added = await one(
             self._connection,
+            # An image that another worker found after all replaces its "unfetchable"; nothing else is replaced.
             "insert into media (event_id, number, platform, post_id, livemode, outcome, digest, reason)"
-            " values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing returning outcome",
+            " values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict (event_id, number) do update"
+            " set outcome = excluded.outcome, digest = excluded.digest, reason = excluded.reason"
+            " where media.outcome = 'unfetchable' and excluded.digest is not null returning outcome",
             (at.event_id, at.number, key.platform, key.post_id, key.livemode, name, digest, reason),
         )
         await self._connection.execute(
@@ -137,12 +143,17 @@ class _Transaction:
             MEDIA.labels(name).inc()
 
     async def _wait(self, at: ItemAt, key: PostKey, url: str, outcome: Later) -> bool:
+        place = (at.event_id, at.number)
+        known = await one(self._connection, "select outcome from media where event_id = %s and number = %s", place)
+        if known is not None:
+            # Another worker, whose lease had not run out, knows the outcome already.
+            return True
         known = await one(
             self._connection,
             "select attempts from pending_fetches where event_id = %s and number = %s for update",
-            (at.event_id, at.number),
+            place,
         )
-        attempts = (known["attempts"] if known else 0) + 1
+        attempts = (known["attempts"] if known else 0) + (1 if outcome.asked else 0)
         pause = next_try(attempts, self._attempts_max)
         if pause is None:
             return False
@@ -180,8 +191,7 @@ class _Transaction:
             (key.platform, key.post_id, key.livemode),
         )
         name = f"{key.platform}:{key.post_id}".encode()
-        events = [read_event(PostFact.topic.name, name, bytes(row["value"])) for row in rows]
-        return [event for event in events if isinstance(event, PostFact)]
+        return [fact for row in rows if (fact := _fact(name, bytes(row["value"]))) is not None]
 
     async def digests_of(self, key: PostKey) -> Digests:
         rows = await every(
@@ -215,6 +225,17 @@ class _Transaction:
 
 
 _FOUND = ("score", "region", "transform", "description", "algorithm")
+
+
+def _fact(name: bytes, value: bytes) -> PostFact | None:
+    try:
+        event = read_event(PostFact.topic.name, name, value)
+    except Unreadable as error:
+        # The post goes on with its other facts: one bad row must not condemn every fact that comes after it.
+        FACTS_UNREADABLE.inc()
+        log.error("stored_fact_unreadable", message_key=name.decode("utf-8", "replace"), error=str(error))
+        return None
+    return event if isinstance(event, PostFact) else None
 
 
 def _seen(row: DictRow) -> Seen:

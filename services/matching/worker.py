@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from services.matching.handlers import Looker, on_facts, on_fetched
+from services.matching.media import Later, MediaOutcome
 from services.matching.metrics import DEAD_LETTERS, FACTS, PENDING, USES
 from services.matching.store import MatchingStore, PendingFetch
 from shared.events import PostFact, Unreadable, read_event
@@ -66,7 +67,16 @@ class PendingFetches:
                 await asyncio.sleep(PENDING_PAUSE_S)
 
     async def _fetch(self, pending: PendingFetch) -> None:
-        outcome = await self._looker.look(pending.url, livemode=pending.key.livemode, deadline_s=self._fetch_s)
+        try:
+            outcome: MediaOutcome = await self._looker.look(
+                pending.url, livemode=pending.key.livemode, deadline_s=self._fetch_s
+            )
+        except PASSING_FAULTS:
+            raise
+        except Exception as error:
+            # Of its own fault: it spends its attempts and ends as unfetchable, and the others go on.
+            log.exception("pending_fetch_failed", url=pending.url)
+            outcome = Later(f"{type(error).__name__}: {error}"[:500])
         published = await on_fetched(pending.at, pending.key, pending.url, outcome, self._store)
         USES.inc(published)
         self._relay.wake()

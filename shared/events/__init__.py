@@ -74,9 +74,10 @@ def read_event(topic: str, key: bytes | None, value: bytes | None) -> Event:
     A null value is unreadable here: only a consumer that expects tombstones may look at it before.
     """
     envelope = _envelope(value)
-    event_class = _BY_TYPE.get(envelope.get("type", ""))
+    told_type = envelope.get("type")
+    event_class = _BY_TYPE.get(told_type) if isinstance(told_type, str) else None
     if event_class is None or event_class.topic.name != topic:
-        raise Unreadable(f"type: {envelope.get('type')!r} does not belong to {topic}")
+        raise Unreadable(f"type: {told_type!r} does not belong to {topic}")
     event = event_class.from_envelope(envelope)
     if key is None or key.decode("utf-8", "replace") != event.message_key():
         raise Unreadable(f"message key: {key!r} is not the event's {event.message_key()!r}")
@@ -88,7 +89,7 @@ def _envelope(value: bytes | None) -> dict[str, Any]:
         raise Unreadable("value: null")
     try:
         envelope = json.loads(value)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Unreadable(f"value: not JSON ({error})") from error
     if not isinstance(envelope, dict) or envelope.get("specversion") != "1.0":
         raise Unreadable("value: not a CloudEvent 1.0 in structured JSON")

@@ -14,6 +14,8 @@ from shared.values import UtcDatetime, Value
 
 # These fields of an event are attributes of its CloudEvent, not part of `data`.
 ATTRIBUTES = frozenset({"livemode", "occurred_at", "revision"})
+# What an integer column holds: a larger one would fail in every consumer's store instead of at its door.
+REVISION_MAX = 2**31 - 1
 
 
 class Unreadable(ValueError):  # noqa: N818 - it names the state of a record, and is caught by that name
@@ -82,7 +84,7 @@ class FactEvent(Event):
 class StateEvent(Event):
     """Everything known of one thing, whole; the highest revision of a message key is the truth."""
 
-    revision: int = Field(ge=1, description="grows by one when the content changed")
+    revision: int = Field(ge=1, le=REVISION_MAX, description="grows by one when the content changed")
 
     def event_id(self) -> UUID:
         """`[topic, message key, revision]`."""

@@ -18,6 +18,7 @@ class Watermark(StateEvent):
     topic: ClassVar[Topic] = CLOCK
     type = "com.twintally.watermark.v1"
 
+    revision: int = Field(ge=1, le=2**63 - 1, description="the moment in milliseconds since 1970")
     service: Id
     end_offsets: dict[str, dict[int, int]] = Field(description="topic, partition: the offset after the last record")
 

@@ -10,14 +10,26 @@ from shared.events.topics import POSTS
 from shared.ids import derived_id
 from shared.values import Id, Platform, Territory, UtcDatetime, Value
 
+COUNT_MAX = 2**63 - 1
+
 MediaUse = Literal["organic", "paid", "story"]
-Account = Annotated[str, Field(min_length=1, max_length=200, description="the platform's id of a social account")]
+Account = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=200,
+        pattern=r"^[^\x00-\x1f\x7f]+$",
+        description="the platform's id of a social account",
+    ),
+]
 
 
 class MediaItem(Value):
     """One picture of a post."""
 
-    url: str = Field(max_length=2048, pattern=r"^https?://", description="where the platform serves the image")
+    url: str = Field(
+        max_length=2048, pattern=r"^https?://[^\x00-\x20\x7f]+$", description="where the platform serves the image"
+    )
 
 
 class PostContent(Value):
@@ -26,7 +38,9 @@ class PostContent(Value):
     account: Account
     partner_accounts: tuple[Account, ...] = Field(default=(), max_length=20)
     paid_partnership: bool = False
-    territories: tuple[Territory, ...] = Field(default=(), description="where it is shown; empty: not known")
+    territories: tuple[Territory, ...] = Field(
+        default=(), max_length=300, description="where it is shown; empty: not known"
+    )
     media_use: MediaUse = "organic"
     product_category: str | None = Field(default=None, max_length=100)
     ai_label_shown: bool | None = Field(default=None, description="null: the platform does not say")
@@ -89,11 +103,11 @@ class PostMeasured(PostFact):
 
     kind: ClassVar = "measured"
     type = "com.twintally.post.measured.v1"
-    impressions: int = Field(ge=0, description="cumulative, up to occurred_at")
+    impressions: int = Field(ge=0, le=COUNT_MAX, description="cumulative, up to occurred_at")
 
 
 class Reading(Value):
     """A measured fact as it travels in states."""
 
     measured_at: UtcDatetime
-    impressions: int = Field(ge=0)
+    impressions: int = Field(ge=0, le=COUNT_MAX)

@@ -104,7 +104,25 @@ def test_what_cannot_be_read_says_why(change: dict[str, Any], said: str) -> None
         read_event(POSTS.name, b"instagram:p1", json.dumps(envelope).encode())
 
 
-@pytest.mark.parametrize("value", [None, b"", b"\xff", b"[]", b"{}", b"null", b"1"])
+NESTED = b"[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        b"",
+        b"\xff",
+        b"[]",
+        b"{}",
+        b"null",
+        b"1",
+        NESTED,
+        b'{"specversion": "1.0", "type": []}',
+        b'{"specversion": "1.0", "type": {}}',
+    ],
+    ids=lambda value: repr(value)[:40],
+)
 def test_bytes_that_are_no_event_are_unreadable_never_a_crash(value: bytes | None) -> None:
     with pytest.raises(Unreadable):
         read_event(POSTS.name, b"k", value)
@@ -139,3 +157,9 @@ def contains(whole: Any, part: Any) -> bool:
     if isinstance(part, list):
         return isinstance(whole, list) and len(whole) == len(part) and all(map(contains, whole, part))
     return bool(whole == part)
+
+
+def test_a_revision_that_no_store_could_hold_is_unreadable() -> None:
+    envelope = json.loads(a_use_seen().encode()) | {"revision": 2**40}
+    with pytest.raises(Unreadable, match="revision"):
+        read_event("sightings.v1", a_use_seen().message_key().encode(), json.dumps(envelope).encode())

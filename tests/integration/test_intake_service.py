@@ -35,6 +35,8 @@ class Keys:
     async def caller_of(self, api_key: str) -> Caller | None:
         if api_key == "operator":
             return OPERATOR
+        if api_key == "sandbox":
+            return Caller("key-sandbox", "operator", None, livemode=False)
         kind, _, name = api_key.partition(":")
         return Caller(api_key, "platform", name, livemode=True) if kind == "platform" else None
 
@@ -196,3 +198,14 @@ async def test_a_platform_keeps_only_its_own_secrets(intake: Intake) -> None:
     secret_id = (await intake.client.get(path, headers=mine)).json()[0]["secret_id"]
     assert (await intake.client.delete(f"{path}/{secret_id}", headers=foreign)).status_code == 404
     assert (await intake.client.get(path)).status_code == 401
+
+
+async def test_a_sandbox_key_neither_sees_nor_revokes_live_secrets(intake: Intake) -> None:
+    path = f"/v1/platforms/{intake.platform}/secrets"
+    sandbox = {"Authorization": "Bearer sandbox"}
+    live = (await intake.as_operator("GET", path)).json()[0]["secret_id"]
+    assert (await intake.client.get(path, headers=sandbox)).json() == []
+    assert (await intake.client.delete(f"{path}/{live}", headers=sandbox)).status_code == 404
+    made = (await intake.client.post(path, headers=sandbox)).json()
+    assert (await intake.send(body(event("s1")), secret=made["secret"])).status_code == 202
+    assert (await intake.send(body(event("l1")))).status_code == 202

@@ -161,6 +161,38 @@ async def test_an_image_that_never_comes_is_unfetchable_with_its_reason(house: H
     assert await pending_of(house, fact) == []
 
 
+async def test_a_host_that_rests_spends_no_attempt(house: House) -> None:
+    fact = a_published(post_id=house.name, post=shows(SLOW))
+    await house.learn(fact)
+    for _ in range(5):
+        await on_fetched(item_of(fact), PostKey.of(fact), SLOW, Later("left alone", asked=False), house.store)
+    [pending] = await pending_of(house, fact)
+    assert pending["attempts"] == 1
+
+
+async def test_an_image_that_was_found_after_all_replaces_its_unfetchable(house: House) -> None:
+    fact = a_published(post_id=house.name, post=shows(SLOW))
+    await house.learn(fact)
+    gone, found = Unusable("unfetchable", "404"), Searched(house.album.digest, (house.album.seen,))
+    for outcome in (gone, found, gone, Later("late")):
+        await on_fetched(item_of(fact), PostKey.of(fact), SLOW, outcome, house.store)
+    assert await house.published(house.name) is not None
+    assert await pending_of(house, fact) == []
+
+
+async def test_a_stored_fact_that_no_longer_reads_does_not_condemn_the_others(house: House) -> None:
+    await house.learn(a_published(post_id=house.name, post=shows(TWIN)))
+    async with house.database.transaction() as connection:
+        await connection.execute(
+            "insert into facts (event_id, platform, post_id, livemode, value) values (%s, 'instagram', %s, true, %s)",
+            (uuid.uuid4(), house.name, b"no event"),
+        )
+    await house.learn(a_deleted(post_id=house.name))
+    final = await house.published(house.name)
+    assert final is not None
+    assert final.ended_at == a_deleted().occurred_at
+
+
 async def test_two_claims_never_take_the_same_fetch(house: House) -> None:
     facts = [a_published(post_id=f"{house.name}-{number}", post=shows(SLOW)) for number in range(6)]
     await house.learn(*facts)

@@ -126,3 +126,10 @@ def test_a_failed_fetch_is_tried_again_later_and_later_and_not_for_ever() -> Non
     waits = [next_try(attempts, 6) for attempts in range(1, 7)]
     assert waits[:5] == list(RETRY_AFTER[:5])
     assert waits[5] is None
+
+
+def test_a_post_that_is_published_and_deleted_in_one_second_ends_as_deleted() -> None:
+    for number in range(30):
+        post_id = f"p{number}"
+        post = fold([a_deleted(post_id=post_id, occurred_at=NOON), a_published(post_id=post_id)])
+        assert [version.shown_until for version in post.versions] == [NOON]
