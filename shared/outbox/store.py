@@ -6,6 +6,10 @@ from typing import TypeVar
 from shared.database import Connection, one
 from shared.events import Event, StateEvent
 from shared.ids import canonical_json, digest_of
+from shared.kafka.producer import MAX_RECORD_BYTES
+
+# Below the topics' max.message.bytes, with room for the record's key, headers and framing.
+EVENT_BYTES_MAX = MAX_RECORD_BYTES - 64 * 1024
 
 State = TypeVar("State", bound=StateEvent)
 
@@ -33,11 +37,21 @@ create table published_states (
 """
 
 
+class EventTooLarge(ValueError):  # noqa: N818 - it names the state of an event
+    """An event that the broker would never take: in the outbox it would hold up everything behind it."""
+
+
 async def put(connection: Connection, event: Event, *, bulk: bool = False) -> None:
-    """Put an event into the outbox of the connection's schema; it is published when the transaction commits."""
+    """Put an event into the outbox of the connection's schema; it is published when the transaction commits.
+
+    EventTooLarge when no topic would take it: the fault of what led to it, which becomes a dead letter.
+    """
+    value = event.encode()
+    if len(value) > EVENT_BYTES_MAX:
+        raise EventTooLarge(f"{event.type} {event.message_key()}: {len(value)} bytes, at most {EVENT_BYTES_MAX}")
     await connection.execute(
         "insert into outbox (topic, message_key, event_id, value, bulk) values (%s, %s, %s, %s, %s)",
-        (event.topic.name, event.message_key(), event.event_id(), event.encode(), bulk),
+        (event.topic.name, event.message_key(), event.event_id(), value, bulk),
     )
 
 

@@ -13,7 +13,8 @@ from shared.events import ConsentState, Watermark, read_event
 from shared.events.topics import CLOCK, CONSENTS
 from shared.kafka import Record
 from shared.outbox import Relay, ensure_state
-from tests.builders import NOON, a_consent
+from shared.outbox.store import EventTooLarge
+from tests.builders import NOON, a_consent, a_sighting, a_use_seen, a_version_seen
 from tests.conftest import Parts
 from tests.integration.test_kafka_clients import read_all
 
@@ -98,6 +99,16 @@ async def test_a_key_ends_with_its_highest_revision_though_transactions_commit_o
         revisions = [read_event(CONSENTS.name, r.key, r.value).revision for r in await records_of(stack, name)]  # type: ignore[attr-defined]
         assert revisions == sorted(revisions)
         assert revisions[-1] == 8
+
+
+async def test_an_event_that_no_topic_would_take_is_refused_before_it_blocks_the_others(database: Database) -> None:
+    name = uuid.uuid4().hex
+    huge = a_use_seen(use_id=name, versions=(a_version_seen(sightings=(a_sighting(),) * 9_000),))
+    with pytest.raises(EventTooLarge, match=name):
+        async with database.transaction() as connection:
+            await ensure_state(connection, lambda revision: huge.model_copy(update={"revision": revision}))
+    async with database.transaction() as connection:
+        assert await every(connection, "select from outbox where message_key = %s", (name,)) == []
 
 
 async def test_two_relays_take_turns_and_the_second_goes_on_when_the_first_is_gone(
