@@ -103,7 +103,7 @@ async def test_a_key_ends_with_its_highest_revision_though_transactions_commit_o
 
 async def test_an_event_that_no_topic_would_take_is_refused_before_it_blocks_the_others(database: Database) -> None:
     name = uuid.uuid4().hex
-    huge = a_use_seen(use_id=name, versions=(a_version_seen(sightings=(a_sighting(),) * 9_000),))
+    huge = a_use_seen(use_id=name, versions=(a_version_seen(sightings=(a_sighting(),) * 12_000),))
     with pytest.raises(EventTooLarge, match=name):
         async with database.transaction() as connection:
             await ensure_state(connection, lambda revision: huge.model_copy(update={"revision": revision}))
