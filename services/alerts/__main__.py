@@ -7,7 +7,7 @@ from services.alerts.api import build_app
 from services.alerts.delivery_store import DeliveryStore
 from services.alerts.endpoint_store import EndpointStore
 from services.alerts.handlers import Sending
-from services.alerts.settings import AlertsSettings, cipher_of
+from services.alerts.settings import AlertsSettings
 from services.alerts.store import CaseStore
 from services.alerts.worker import Deliverer, Infringements
 from shared.access import AccessDirectory
@@ -23,6 +23,7 @@ from shared.logs import configure_logs, get_log
 from shared.outbox import Relay
 from shared.process import Loop, run_process
 from shared.safe_http import SafeHttp
+from shared.setting_types import cipher_of
 
 log = get_log()
 

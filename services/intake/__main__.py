@@ -2,7 +2,6 @@
 
 import asyncio
 
-from cryptography.fernet import Fernet, MultiFernet
 from redis.asyncio import Redis
 
 from services.intake.api import build_app
@@ -18,6 +17,7 @@ from shared.kafka.producer import SteadyProducer
 from shared.logs import configure_logs, get_log
 from shared.objects import open_store
 from shared.process import run_process
+from shared.setting_types import cipher_of
 
 log = get_log()
 
@@ -32,9 +32,8 @@ async def main() -> None:
     redis = Redis.from_url(settings.redis.get_secret_value(), socket_timeout=0.3, socket_connect_timeout=0.3)
     keys = AccessDirectory()
     reader = LookupReader(settings, [ACCESS.name], keys.learn)
-    cipher = MultiFernet([Fernet(key) for key in settings.secret_key.get_secret_value().split(",")])
     parts = Parts(
-        secrets=PlatformSecrets(database, cipher),
+        secrets=PlatformSecrets(database, cipher_of(settings.secret_key)),
         inbox=ObjectInbox(open_store(settings.store)),
         marks=RedisMarks(redis, days=settings.duplicate_mark_days),
         stream=PostsStream(producer),

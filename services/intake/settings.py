@@ -1,19 +1,22 @@
 """Every knob of intake."""
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
+from shared.setting_types import RedisAddress, SecretKeys, StoreAddress
 from shared.settings import ServiceSettings
 
 
 class IntakeSettings(ServiceSettings):
     """What intake runs with."""
 
-    redis: SecretStr = Field(examples=["redis://127.0.0.1:6379/0"])
-    store: str = Field(examples=["file:///var/lib/twintally/store"], description="where the inbox lies")
-    secret_key: SecretStr = Field(examples=["a Fernet key: 32 bytes in url-safe base64"])
+    redis: RedisAddress
+    store: StoreAddress = Field(description="where the inbox lies")
+    secret_key: SecretKeys
     webhook_bytes_max: int = Field(2 * 1024 * 1024, ge=1024, examples=[2097152])
     send_timeout_s: float = Field(8.0, gt=0, examples=[8.0])
     unacknowledged_max: int = Field(5_000, ge=1, examples=[5000], description="more than this in flight: 503")
     platform_requests_max: int = Field(200, ge=1, examples=[200], description="of one platform at a time; more: 429")
-    duplicate_mark_days: int = Field(14, ge=1, examples=[14])
-    secret_overlap_h: int = Field(24, ge=0, examples=[24], description="how long a rotated secret still works")
+    duplicate_mark_days: int = Field(14, ge=1, le=366, examples=[14])
+    secret_overlap_h: int = Field(
+        24, ge=0, le=24 * 366, examples=[24], description="how long a rotated secret still works"
+    )

@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import UTC, datetime
-from pathlib import Path
 
 from services.judging.api import build_app
 from services.judging.freshness import Freshness
@@ -80,7 +79,6 @@ async def main() -> None:
             topic=SIGHTINGS.name,
             handle_batch=worker.handle_batch,
             batch_max=settings.batch_max,
-            data_dir=Path(settings.work_folder),
         )
 
     health = Health()

@@ -8,7 +8,6 @@ from shared.settings import ServiceSettings
 class JudgingSettings(ServiceSettings):
     """What judging runs with."""
 
-    work_folder: str = Field("var/judging", examples=["/var/lib/twintally/judging"], description="Faust's files")
     batch_max: int = Field(200, ge=1, le=1_000, examples=[200], description="sightings judged in one transaction")
     judge_again_batch_max: int = Field(50, ge=1, le=1_000, examples=[50], description="uses judged again at once")
     bulk_from_uses: int = Field(

@@ -2,7 +2,6 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from services.matching.api import build_app
 from services.matching.looking import ImageLooker
@@ -62,7 +61,6 @@ async def main() -> None:
             topic=POSTS.name,
             handle_batch=worker.handle_batch,
             batch_max=settings.batch_max,
-            data_dir=Path(settings.work_folder),
         )
 
     health = Health()

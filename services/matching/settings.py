@@ -2,16 +2,17 @@
 
 from pydantic import Field
 
+from shared.addresses import AllowedAddressesText
+from shared.setting_types import StoreAddress
 from shared.settings import ServiceSettings
 
 
 class MatchingSettings(ServiceSettings):
     """What matching runs with."""
 
-    store: str = Field(examples=["file:///var/lib/twintally/store"], description="where the evidence lies")
-    work_folder: str = Field("var/matching", examples=["/var/lib/twintally/matching"], description="Faust's files")
-    media_allowed_addresses: str = Field(
-        "", examples=["127.0.0.1:8099"], description="loopback or private host:port pairs that may be fetched from"
+    store: StoreAddress = Field(description="where the evidence lies")
+    media_allowed_addresses: AllowedAddressesText = Field(
+        "", examples=["127.0.0.1:8099"], description="loopback or private address:port pairs that may be fetched from"
     )
     fetch_in_stream_s: float = Field(1.0, gt=0, examples=[1.0])
     fetch_later_s: float = Field(15.0, gt=0, examples=[15.0])

@@ -33,7 +33,7 @@ class RoyaltySettings(ServiceSettings):
     )
     royalty_first_period: str | None = Field(
         None,
-        pattern=r"^\d{4}-(0[1-9]|1[0-2])$",
+        pattern=r"^2[01][0-9]{2}-(0[1-9]|1[0-2])$",
         examples=["2026-11"],
         description="the first booking period; not set: the month in which royalty first starts",
     )

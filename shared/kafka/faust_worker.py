@@ -8,7 +8,7 @@ cancellation. No tables, no leader, no web server, no sends: those are where Fau
 import asyncio
 import os
 from collections.abc import Sequence
-from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from aiokafka.helpers import create_ssl_context
@@ -38,7 +38,6 @@ async def consume_with_faust(
     group: str,
     topic: str,
     handle_batch: HandleBatch,
-    data_dir: Path,
     batch_max: int = 200,
     within_s: float = 0.05,
 ) -> None:
@@ -47,20 +46,20 @@ async def consume_with_faust(
     `handle_batch` stores the effect of its records or their dead letters; when it raises, neither was possible and
     the process leaves at once with 70, so that nothing is confirmed. FaustCrashed when Faust itself gave up.
     """
-    app = _build_app(address, group=group, data_dir=data_dir, batch_max=batch_max)
-    _consume(app, topic, handle_batch, batch_max=batch_max, within_s=within_s)
-    try:
-        await app.start()
-        log.info("faust_consumes", group=group, topic=topic)
-        await app.wait_until_stopped()
-        raise FaustCrashed(f"{group} on {topic}: {app.crash_reason!r}")
-    finally:
-        await app.stop()
+    # Without tables Faust keeps nothing in its folder, but wants one; its own, so that no two processes can meet in it.
+    with TemporaryDirectory(prefix=f"twintally-{group}-") as folder:
+        app = _build_app(address, group=group, data_dir=folder, batch_max=batch_max)
+        _consume(app, topic, handle_batch, batch_max=batch_max, within_s=within_s)
+        try:
+            await app.start()
+            log.info("faust_consumes", group=group, topic=topic)
+            await app.wait_until_stopped()
+            raise FaustCrashed(f"{group} on {topic}: {app.crash_reason!r}")
+        finally:
+            await app.stop()
 
 
-def _build_app(address: KafkaAddress, *, group: str, data_dir: Path, batch_max: int) -> Any:
-    # Faust makes only the last part of its folder itself.
-    data_dir.mkdir(parents=True, exist_ok=True)
+def _build_app(address: KafkaAddress, *, group: str, data_dir: str, batch_max: int) -> Any:
     return faust.App(
         group,
         broker=[f"aiokafka://{server}" for server in address.kafka.split(",")],
@@ -81,7 +80,7 @@ def _build_app(address: KafkaAddress, *, group: str, data_dir: Path, batch_max: 
         topic_disable_leader=True,
         table_standby_replicas=0,
         store="memory://",
-        datadir=str(data_dir),
+        datadir=data_dir,
         autodiscover=False,
         web_enabled=False,
     )

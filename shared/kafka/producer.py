@@ -14,6 +14,8 @@ log = get_log()
 
 Headers = Sequence[tuple[str, bytes]]
 MAX_RECORD_BYTES = 4 * 1024 * 1024
+# A dead letter is a record of any size that its topic took, and headers that say why it came.
+DEAD_LETTER_HEADERS_BYTES_MAX = 64 * 1024
 
 
 class NotSent(Exception):  # noqa: N818 - the outcome of a send, not a programming error
@@ -105,7 +107,7 @@ class SteadyProducer:
             enable_idempotence=True,
             linger_ms=2,
             max_batch_size=131_072,
-            max_request_size=MAX_RECORD_BYTES,
+            max_request_size=MAX_RECORD_BYTES + DEAD_LETTER_HEADERS_BYTES_MAX,
             request_timeout_ms=30_000,
         )
         try:

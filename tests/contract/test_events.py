@@ -9,7 +9,7 @@ import pytest
 from cloudevents.v1.http import from_json
 
 from infra import contract
-from infra.kafka.topics import read_layout, wanted_topics
+from infra.kafka.layout import read_layout, wanted_topics
 from shared.events import EVENT_CLASSES, TOPICS, Event, Unreadable, read_event
 from shared.events.topics import POSTS
 from shared.ids import derived_id, sighting_id, use_id

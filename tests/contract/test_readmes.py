@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from infra.kafka.topics import read_layout
+from infra.kafka.layout import read_layout
 from infra.local.services import SERVICES
 
 

@@ -51,10 +51,8 @@ async def produce(kafka: KafkaSettings, topic: str, values: Sequence[bytes]) -> 
 
 
 @asynccontextmanager
-async def consuming(stack: Parts, topic: str, folder: Path, handle: HandleBatch) -> AsyncIterator[None]:
-    loop = consume_with_faust(
-        stack.kafka_settings, group=f"group-{topic}", topic=topic, handle_batch=handle, data_dir=folder / "faust"
-    )
+async def consuming(stack: Parts, topic: str, handle: HandleBatch) -> AsyncIterator[None]:
+    loop = consume_with_faust(stack.kafka_settings, group=f"group-{topic}", topic=topic, handle_batch=handle)
     task = asyncio.create_task(loop)
     try:
         yield
@@ -74,7 +72,7 @@ def numbered(first: int, end: int) -> list[bytes]:
     return [str(number).encode() for number in range(first, end)]
 
 
-async def test_batches_arrive_in_order_per_partition(stack: Parts, tmp_path: Path) -> None:
+async def test_batches_arrive_in_order_per_partition(stack: Parts) -> None:
     topic = await make_topic(stack.kafka_settings)
     await produce(stack.kafka_settings, topic, numbered(0, 1000))
     batches: list[list[Record]] = []
@@ -82,7 +80,7 @@ async def test_batches_arrive_in_order_per_partition(stack: Parts, tmp_path: Pat
     async def handle(records: Sequence[Record]) -> None:
         batches.append(list(records))
 
-    async with consuming(stack, topic, tmp_path, handle):
+    async with consuming(stack, topic, handle):
         await until(lambda: sum(map(len, batches)) >= 1000)
     seen = [record for batch in batches for record in batch]
     assert sorted(int(record.value or b"") for record in seen) == list(range(1000))
@@ -92,7 +90,7 @@ async def test_batches_arrive_in_order_per_partition(stack: Parts, tmp_path: Pat
         assert offsets == sorted(offsets)
 
 
-async def test_poison_goes_to_the_dead_letters_and_the_stream_moves_on(stack: Parts, tmp_path: Path) -> None:
+async def test_poison_goes_to_the_dead_letters_and_the_stream_moves_on(stack: Parts) -> None:
     topic = await make_topic(stack.kafka_settings)
     await produce(stack.kafka_settings, topic, [*numbered(0, 20), b"poison", *numbered(20, 40)])
     producer = SteadyProducer(stack.kafka_settings)
@@ -109,12 +107,12 @@ async def test_poison_goes_to_the_dead_letters_and_the_stream_moves_on(stack: Pa
         nonlocal dead
         dead += await work_batch(records, store, KafkaDeadLetters(producer, "test"))
 
-    async with consuming(stack, topic, tmp_path, handle):
+    async with consuming(stack, topic, handle):
         await until(lambda: len(stored) == 40 and dead == 1)
     await producer.stop()
 
 
-async def test_a_stop_finishes_the_batch_in_hand_and_confirms_it(stack: Parts, tmp_path: Path) -> None:
+async def test_a_stop_finishes_the_batch_in_hand_and_confirms_it(stack: Parts) -> None:
     topic = await make_topic(stack.kafka_settings)
     await produce(stack.kafka_settings, topic, numbered(0, 30))
     begun: list[Record] = []
@@ -125,16 +123,14 @@ async def test_a_stop_finishes_the_batch_in_hand_and_confirms_it(stack: Parts, t
         await asyncio.sleep(1.5)
         finished.extend(records)
 
-    async with consuming(stack, topic, tmp_path, slowly):
+    async with consuming(stack, topic, slowly):
         await until(lambda: bool(begun))
     assert finished == begun
     confirmed = await committed(stack.kafka_settings, topic)
     assert sum(confirmed.values()) == len(finished)
 
 
-async def test_after_a_restart_nothing_is_lost_and_what_was_confirmed_is_not_repeated(
-    stack: Parts, tmp_path: Path
-) -> None:
+async def test_after_a_restart_nothing_is_lost_and_what_was_confirmed_is_not_repeated(stack: Parts) -> None:
     topic = await make_topic(stack.kafka_settings)
     seen: list[bytes] = []
 
@@ -142,15 +138,15 @@ async def test_after_a_restart_nothing_is_lost_and_what_was_confirmed_is_not_rep
         seen.extend(record.value or b"" for record in records)
 
     await produce(stack.kafka_settings, topic, numbered(0, 50))
-    async with consuming(stack, topic, tmp_path, handle):
+    async with consuming(stack, topic, handle):
         await until(lambda: len(seen) >= 50)
     await produce(stack.kafka_settings, topic, numbered(50, 100))
-    async with consuming(stack, topic, tmp_path, handle):
+    async with consuming(stack, topic, handle):
         await until(lambda: len(set(seen)) == 100)
     assert sorted(seen) == sorted(numbered(0, 100))
 
 
-async def test_faust_creates_no_topics_of_its_own(stack: Parts, tmp_path: Path) -> None:
+async def test_faust_creates_no_topics_of_its_own(stack: Parts) -> None:
     topic = await make_topic(stack.kafka_settings)
     await produce(stack.kafka_settings, topic, [b"1"])
     async with admin_of(stack.kafka_settings) as admin:
@@ -160,17 +156,17 @@ async def test_faust_creates_no_topics_of_its_own(stack: Parts, tmp_path: Path) 
         async def handle(records: Sequence[Record]) -> None:
             seen.extend(records)
 
-        async with consuming(stack, topic, tmp_path, handle):
+        async with consuming(stack, topic, handle):
             await until(lambda: bool(seen))
         after = set(await admin.list_topics())
     assert after - before <= {"__consumer_offsets"}
 
 
-async def test_a_batch_that_can_be_stored_nowhere_ends_the_process_unconfirmed(stack: Parts, tmp_path: Path) -> None:
+async def test_a_batch_that_can_be_stored_nowhere_ends_the_process_unconfirmed(stack: Parts) -> None:
     topic = await make_topic(stack.kafka_settings)
     await produce(stack.kafka_settings, topic, numbered(0, 5))
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", CHILD, stack.kafka, topic, str(tmp_path), stdout=subprocess.DEVNULL
+        sys.executable, "-c", CHILD, stack.kafka, topic, stdout=subprocess.DEVNULL
     )
     async with asyncio.timeout(40):
         assert await child.wait() == 70
@@ -185,16 +181,15 @@ async def committed(kafka: KafkaSettings, topic: str) -> dict[TopicPartition, in
 
 CHILD = """
 import asyncio, sys
-from pathlib import Path
 from shared.kafka.faust_worker import consume_with_faust
 from shared.settings import KafkaSettings
 
 async def handle(records):
     raise RuntimeError("neither the result nor the dead letter could be stored")
 
-kafka, topic, folder = sys.argv[1:]
+kafka, topic = sys.argv[1:]
 asyncio.run(consume_with_faust(
-    KafkaSettings(kafka=kafka), group=f"group-{topic}", topic=topic, handle_batch=handle, data_dir=Path(folder)
+    KafkaSettings(kafka=kafka), group=f"group-{topic}", topic=topic, handle_batch=handle
 ))
 """
 
@@ -212,8 +207,7 @@ async def handle(records):
     os.write(stored, b"".join(record.value + b"\\n" for record in records))
 
 asyncio.run(consume_with_faust(
-    KafkaSettings(kafka=kafka), group=f"group-{topic}", topic=topic, handle_batch=handle, data_dir=Path(folder),
-    batch_max=10,
+    KafkaSettings(kafka=kafka), group=f"group-{topic}", topic=topic, handle_batch=handle, batch_max=10,
 ))
 """
 
@@ -239,11 +233,11 @@ async def test_what_a_killed_worker_had_not_stored_comes_back(stack: Parts, tmp_
     async def handle(records: Sequence[Record]) -> None:
         again.update(record.value or b"" for record in records)
 
-    async with consuming(stack, topic, tmp_path, handle):
+    async with consuming(stack, topic, handle):
         await until(lambda: len(before | again) == 600)
 
 
-async def test_a_second_worker_takes_its_share_and_gives_it_back(stack: Parts, tmp_path: Path) -> None:
+async def test_a_second_worker_takes_its_share_and_gives_it_back(stack: Parts) -> None:
     topic = await make_topic(stack.kafka_settings)
     seen: dict[str, list[bytes]] = {"first": [], "second": []}
 
@@ -263,10 +257,10 @@ async def test_a_second_worker_takes_its_share_and_gives_it_back(stack: Parts, t
             await asyncio.sleep(0.2)
         return end
 
-    async with consuming(stack, topic, tmp_path / "first", counting("first")):
+    async with consuming(stack, topic, counting("first")):
         await produce(stack.kafka_settings, topic, numbered(0, 100))
         await everything_up_to(100)
-        async with consuming(stack, topic, tmp_path / "second", counting("second")):
+        async with consuming(stack, topic, counting("second")):
             async with asyncio.timeout(40):
                 end = await until_the_second_has_some(count(150, 50))
             await everything_up_to(end)

@@ -79,7 +79,7 @@ async def intake(stack: Parts, tmp_path: Path) -> AsyncIterator[Intake]:
         http_port=1,
         redis=SecretStr(stack.redis),
         store=tmp_path.as_uri(),
-        secret_key=SecretStr(""),
+        secret_key=SecretStr(Fernet.generate_key().decode()),
         webhook_bytes_max=4096,
     )
     database = Database(settings.database_api, "intake")

@@ -96,7 +96,7 @@ async def running(stack: Parts, folder: Path) -> AsyncIterator[Judging]:
     with (folder / "judging.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "services.judging"),
-            env={**env, "TWINTALLY_WORK_FOLDER": str(folder / "faust")},
+            env=env,
             stdout=log,
         )
     producer = SteadyProducer(stack.kafka_settings)

@@ -1,6 +1,7 @@
 """A wrong setting stops a process at once, with its name, what it got, and an example."""
 
 import pytest
+from cryptography.fernet import Fernet
 
 from services.intake.settings import IntakeSettings
 
@@ -11,7 +12,7 @@ WHOLE = {
     "HTTP_PORT": "8001",
     "REDIS": "redis://127.0.0.1",
     "STORE": "file:///tmp/store",
-    "SECRET_KEY": "very-secret",
+    "SECRET_KEY": Fernet.generate_key().decode(),
 }
 
 
@@ -26,6 +27,7 @@ def test_whole_settings_are_read_once_and_never_show_secrets(environment: pytest
     settings = IntakeSettings.from_environment()
     assert settings.http_port == 8001
     assert "very-secret" not in str(settings.masked())
+    assert WHOLE["SECRET_KEY"] not in str(settings.masked())
 
 
 def test_a_missing_setting_is_named_with_an_example(
@@ -36,7 +38,7 @@ def test_a_missing_setting_is_named_with_an_example(
         IntakeSettings.from_environment()
     said = capsys.readouterr().err
     assert stopped.value.code == 78
-    assert "TWINTALLY_KAFKA: Field required; got nothing; example: TWINTALLY_KAFKA=127.0.0.1:9092" in said
+    assert "TWINTALLY_KAFKA: must be set; got nothing; example: TWINTALLY_KAFKA=127.0.0.1:9092" in said
 
 
 def test_a_malformed_setting_says_what_it_got(
@@ -48,4 +50,26 @@ def test_a_malformed_setting_says_what_it_got(
     said = capsys.readouterr().err
     assert "TWINTALLY_HTTP_PORT" in said
     assert "'eighty'" in said
+    assert "very-secret" not in said
+
+
+def test_an_empty_setting_is_one_that_is_not_set(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment.setenv("TWINTALLY_KAFKA_CA_FILE", "")
+    assert IntakeSettings.from_environment().kafka_ca_file is None
+    environment.setenv("TWINTALLY_STORE", "")
+    with pytest.raises(SystemExit):
+        IntakeSettings.from_environment()
+    assert "TWINTALLY_STORE: must be set; got nothing" in capsys.readouterr().err
+
+
+def test_a_password_in_an_address_that_should_hold_none_does_not_show(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment.setenv("TWINTALLY_STORE", "s3://user:very-secret@bucket/x")
+    with pytest.raises(SystemExit):
+        IntakeSettings.from_environment()
+    said = capsys.readouterr().err
+    assert "got 's3://***@bucket/x'" in said
     assert "very-secret" not in said
