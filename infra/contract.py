@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from infra.kafka.topics import read_layout
+from infra.kafka.layout import read_layout
 from shared.events import EVENT_CLASSES, Event, StateEvent
 from shared.events.base import ATTRIBUTES
 

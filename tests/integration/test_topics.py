@@ -1,5 +1,6 @@
 """`twintally topics apply` on a real broker: what it makes, changes, refuses and reports."""
 
+import asyncio
 import uuid
 
 import pytest
@@ -152,3 +153,10 @@ async def test_a_record_that_only_dead_letters_would_take_is_refused_and_does_no
         await producer.stop()
     records = await read_all(stack.kafka_settings, topic.name)
     assert [record.value for record in records] == [b"before", b"1", b"2"]
+
+
+async def test_two_commands_at_once_agree(stack: Parts) -> None:
+    topic = a_topic()
+    outcomes = await asyncio.gather(*(apply(stack.kafka_settings, [topic]) for _ in range(3)))
+    assert sorted(outcome.created for outcome in outcomes) == [[], [], [topic.name]]
+    assert [outcome.problems for outcome in outcomes] == [[], [], []]
