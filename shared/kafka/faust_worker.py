@@ -46,17 +46,22 @@ async def consume_with_faust(
     `handle_batch` stores the effect of its records or their dead letters; when it raises, neither was possible and
     the process leaves at once with 70, so that nothing is confirmed. FaustCrashed when Faust itself gave up.
     """
-    # Without tables Faust keeps nothing in its folder, but wants one; its own, so that no two processes can meet in it.
+    # Without tables Faust keeps nothing in its folder, and only wants one while it starts. Its own, so that no two
+    # processes can meet in it, and gone at once, so that a killed one leaves none behind.
     with TemporaryDirectory(prefix=f"twintally-{group}-") as folder:
         app = _build_app(address, group=group, data_dir=folder, batch_max=batch_max)
         _consume(app, topic, handle_batch, batch_max=batch_max, within_s=within_s)
         try:
             await app.start()
-            log.info("faust_consumes", group=group, topic=topic)
-            await app.wait_until_stopped()
-            raise FaustCrashed(f"{group} on {topic}: {app.crash_reason!r}")
-        finally:
+        except BaseException:
             await app.stop()
+            raise
+    try:
+        log.info("faust_consumes", group=group, topic=topic)
+        await app.wait_until_stopped()
+        raise FaustCrashed(f"{group} on {topic}: {app.crash_reason!r}")
+    finally:
+        await app.stop()
 
 
 def _build_app(address: KafkaAddress, *, group: str, data_dir: str, batch_max: int) -> Any:
