@@ -1,5 +1,6 @@
 """Intake's edge: webhooks in, and the API for platform secrets."""
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,10 +10,11 @@ from uuid import uuid4
 
 from fastapi import Depends, FastAPI, HTTPException, Path, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from starlette.requests import ClientDisconnect
 
 from services.intake.domain import ItemResult, Malformed, Outcome, Webhook, status_of
-from services.intake.handlers import NotSigned, Parts, UnknownPlatform, take_in
+from services.intake.handlers import NotSigned, Parts, UnknownPlatform, take_in, verify
 from services.intake.metrics import ITEMS, WEBHOOK_SECONDS, WEBHOOKS
 from services.intake.settings import IntakeSettings
 from services.intake.signatures import PlatformSecret, new_secret_text
@@ -22,7 +24,21 @@ from shared.kafka.producer import SteadyProducer
 from shared.values import Platform
 from shared.web import answer_errors
 
-PlatformInPath = Annotated[Platform, Path(description="the platform's registered name")]
+SIGNED_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
+
+_NAME: TypeAdapter[str] = TypeAdapter(Platform)
+
+
+def _well_named(platform: Annotated[str, Path(description="the platform's registered name")]) -> str:
+    # A name that no platform can have is one that nobody has registered.
+    try:
+        return _NAME.validate_python(platform)
+    except ValidationError:
+        raise _no_platform(platform) from None
+
+
+PlatformInPath = Annotated[str, Depends(_well_named)]
+NewPlatform = Annotated[Platform, Path(description="the platform's name from now on")]
 SecretKeeper = Annotated[Caller, Depends(require("operator", "platform"))]
 
 
@@ -44,13 +60,28 @@ class Gate:
     def __init__(self, settings: IntakeSettings, producer: SteadyProducer) -> None:
         self._settings = settings
         self._producer = producer
+        self._bodies = 0
         self._under_way: Counter[str] = Counter()
 
     @asynccontextmanager
-    async def passage(self, platform: str) -> AsyncIterator[None]:
-        """Let one request through; 429 for a platform that sends too much at once, 503 when the broker is behind."""
+    async def reading(self) -> AsyncIterator[None]:
+        """Let one body be read, whoever sends it; 503 when too many are, or when the broker is behind."""
         if self._producer.unacknowledged >= self._settings.unacknowledged_max:
             raise _refusal(503, "The stream is behind; send again later")
+        if self._bodies >= self._settings.bodies_max:
+            raise _refusal(503, "Too many bodies are being read; send again later")
+        self._bodies += 1
+        try:
+            yield
+        finally:
+            self._bodies -= 1
+
+    @asynccontextmanager
+    async def passage(self, platform: str) -> AsyncIterator[None]:
+        """Let one verified request through; 429 for a platform that sends too much at once.
+
+        Verified, so that nobody spends the places of a platform but the platform.
+        """
         if self._under_way[platform] >= self._settings.platform_requests_max:
             raise _refusal(429, "Too many requests at once; send fewer at a time, or batches")
         self._under_way[platform] += 1
@@ -79,10 +110,13 @@ def _add_webhooks(app: FastAPI, settings: IntakeSettings, parts: Parts, gate: Ga
     async def receive(platform: PlatformInPath, request: Request) -> JSONResponse:
         with WEBHOOK_SECONDS.time():
             try:
+                async with gate.reading():
+                    await _refuse_strangers(platform, request, parts, settings.webhook_bytes_max)
+                    body = await _body(request, settings)
+                webhook = Webhook(platform, dict(request.headers), body, datetime.now(UTC))
+                secret = await _secret_of(webhook, parts)
                 async with gate.passage(platform):
-                    body = await _body(request, settings.webhook_bytes_max)
-                    webhook = Webhook(platform, dict(request.headers), body, datetime.now(UTC))
-                    answer = _respond(platform, await take_in(webhook, parts))
+                    answer = _respond(platform, await take_in(webhook, secret, parts))
             except HTTPException as refusal:
                 WEBHOOKS.labels(str(refusal.status_code)).inc()
                 raise
@@ -90,16 +124,32 @@ def _add_webhooks(app: FastAPI, settings: IntakeSettings, parts: Parts, gate: Ga
         return answer
 
 
-def _respond(platform: str, answer: UnknownPlatform | NotSigned | Malformed | tuple[ItemResult, ...]) -> JSONResponse:
-    match answer:
+async def _refuse_strangers(platform: str, request: Request, parts: Parts, bytes_max: int) -> None:
+    """Whoever cannot succeed is told before the body is read."""
+    if await parts.secrets.of_platform(platform) is None:
+        raise _no_platform(platform)
+    if not all(name in request.headers for name in SIGNED_HEADERS):
+        raise _not_signed()
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length[:20]) > bytes_max:
+        raise _too_large(bytes_max)
+
+
+async def _secret_of(webhook: Webhook, parts: Parts) -> PlatformSecret:
+    found = await verify(webhook, parts)
+    match found:
         case UnknownPlatform():
-            raise HTTPException(404, f"No platform {platform!r} is registered here")
+            raise _no_platform(webhook.platform)
         case NotSigned():
-            raise HTTPException(
-                401,
-                "The signature does not verify: sign the raw body with a current secret of this platform, with the"
-                " headers webhook-id, webhook-timestamp (within 5 minutes of now) and webhook-signature",
-            )
+            raise _not_signed()
+        case PlatformSecret():
+            return found
+        case _:
+            assert_never(found)
+
+
+def _respond(platform: str, answer: Malformed | tuple[ItemResult, ...]) -> JSONResponse:
+    match answer:
         case Malformed(problem):
             raise HTTPException(400, problem)
         case tuple():
@@ -114,7 +164,7 @@ def _respond(platform: str, answer: UnknownPlatform | NotSigned | Malformed | tu
 
 def _add_secrets(app: FastAPI, secrets: PlatformSecrets, *, overlap: timedelta) -> None:
     @app.put("/v1/platforms/{platform}", status_code=204)
-    async def register(platform: PlatformInPath, caller: Operator) -> None:
+    async def register(platform: NewPlatform, caller: Operator) -> None:
         await secrets.register(caller, platform)
 
     @app.post("/v1/platforms/{platform}/secrets", status_code=201)
@@ -128,12 +178,15 @@ def _add_secrets(app: FastAPI, secrets: PlatformSecrets, *, overlap: timedelta) 
             created_at=datetime.now(UTC),
         )
         if not _is_own(caller, platform) or not await secrets.add(caller, secret, overlap=overlap):
-            raise HTTPException(404, f"No platform {platform!r} is registered here")
+            raise _no_platform(platform)
         return _secret_view(secret, show=True)
 
     @app.get("/v1/platforms/{platform}/secrets")
     async def show(platform: PlatformInPath, caller: SecretKeeper) -> list[SecretView]:
-        return [_secret_view(secret, show=False) for secret in await secrets.list(caller, platform)]
+        found = await secrets.list(caller, platform) if _is_own(caller, platform) else None
+        if found is None:
+            raise _no_platform(platform)
+        return [_secret_view(secret, show=False) for secret in found]
 
     @app.delete("/v1/platforms/{platform}/secrets/{secret_id}", status_code=204)
     async def revoke(platform: PlatformInPath, secret_id: str, caller: SecretKeeper) -> None:
@@ -166,13 +219,37 @@ def _view(result: ItemResult) -> dict[str, object]:
     return view
 
 
-async def _body(request: Request, bytes_max: int) -> bytes:
+async def _body(request: Request, settings: IntakeSettings) -> bytes:
     taken = bytearray()
-    async for chunk in request.stream():
-        taken += chunk
-        if len(taken) > bytes_max:
-            raise HTTPException(413, f"The body is larger than {bytes_max} bytes; send smaller batches")
+    try:
+        async with asyncio.timeout(settings.body_within_s):
+            async for chunk in request.stream():
+                taken += chunk
+                if len(taken) > settings.webhook_bytes_max:
+                    raise _too_large(settings.webhook_bytes_max)
+    except TimeoutError:
+        raise HTTPException(
+            408, f"The body did not come within {settings.body_within_s:g} s; send it again, or a smaller one"
+        ) from None
+    except ClientDisconnect:
+        raise HTTPException(400, "The connection ended before the body did; send it again") from None
     return bytes(taken)
+
+
+def _no_platform(platform: str) -> HTTPException:
+    return HTTPException(404, f"No platform {platform!r} is registered here")
+
+
+def _not_signed() -> HTTPException:
+    return HTTPException(
+        401,
+        "The signature does not verify: sign the raw body with a current secret of this platform, with the"
+        " headers webhook-id, webhook-timestamp (within 5 minutes of now) and webhook-signature",
+    )
+
+
+def _too_large(bytes_max: int) -> HTTPException:
+    return HTTPException(413, f"The body is larger than {bytes_max} bytes; send smaller batches")
 
 
 def _refusal(status: int, text: str) -> HTTPException:

@@ -64,11 +64,13 @@ def with_doubt(fact: PostFact, received_at: datetime) -> PostFact:
 
 
 def status_of(results: Sequence[ItemResult]) -> int:
-    """202 when any item was kept or is known, 503 when none was sent, 422 when none was valid.
+    """202 when any item was accepted or all are known, 503 when what is new was not sent, 422 when none was valid.
 
     An item that was valid but not sent beside accepted ones stands in the answer; the platform sends it again.
     """
     outcomes = {result.outcome for result in results}
-    if outcomes & {Outcome.ACCEPTED, Outcome.DUPLICATE}:
+    if Outcome.ACCEPTED in outcomes:
         return 202
-    return 503 if Outcome.NOT_SENT in outcomes else 422
+    if Outcome.NOT_SENT in outcomes:
+        return 503
+    return 202 if Outcome.DUPLICATE in outcomes else 422

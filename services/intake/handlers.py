@@ -28,10 +28,10 @@ class Inbox(Protocol):
 class Marks(Protocol):
     """Remembers which facts were taken in already; forgetting them costs work, never correctness."""
 
-    async def known(self, event_ids: Sequence[str]) -> set[str]:
+    async def known(self, marks: Sequence[str]) -> set[str]:
         """Which of these were remembered."""
 
-    async def remember(self, event_ids: Sequence[str]) -> None:
+    async def remember(self, marks: Sequence[str]) -> None:
         """Remember them for as long as platforms repeat."""
 
 
@@ -62,17 +62,19 @@ class NotSigned:
     """No valid secret of the platform signed these bytes within the time window."""
 
 
-Answer = UnknownPlatform | NotSigned | Malformed | tuple[ItemResult, ...]
+Answer = Malformed | tuple[ItemResult, ...]
 
 
-async def take_in(webhook: Webhook, parts: Parts) -> Answer:
-    """Verify, keep the body, send, wait for the acknowledgement, mark, answer: in this order and no other."""
+async def verify(webhook: Webhook, parts: Parts) -> PlatformSecret | UnknownPlatform | NotSigned:
+    """The secret of its platform that signed this webhook."""
     candidates = await parts.secrets.of_platform(webhook.platform)
     if candidates is None:
         return UnknownPlatform()
-    secret = signer_of(webhook.body, webhook.headers, candidates, webhook.received_at)
-    if secret is None:
-        return NotSigned()
+    return signer_of(webhook.body, webhook.headers, candidates, webhook.received_at) or NotSigned()
+
+
+async def take_in(webhook: Webhook, secret: PlatformSecret, parts: Parts) -> Answer:
+    """Keep a verified body, send, wait for the acknowledgement, mark, answer: in this order and no other."""
     items = generic.parse(
         webhook.body, platform=webhook.platform, livemode=secret.livemode, received_at=webhook.received_at
     )
@@ -84,11 +86,11 @@ async def take_in(webhook: Webhook, parts: Parts) -> Answer:
 
 
 async def _send(items: Sequence[Item], parts: Parts) -> tuple[ItemResult, ...]:
-    facts = {str(item.event_id()): item for item in items if isinstance(item, PostFact)}
+    facts = {_mark_of(item): item for item in items if isinstance(item, PostFact)}
     known = await parts.marks.known(list(facts))
-    fresh = {event_id: fact for event_id, fact in facts.items() if event_id not in known}
+    fresh = {mark: fact for mark, fact in facts.items() if mark not in known}
     acknowledged = await asyncio.gather(*(parts.stream.send(fact) for fact in fresh.values()))
-    sent = {event_id for event_id, arrived in zip(fresh, acknowledged, strict=True) if arrived}
+    sent = {mark for mark, arrived in zip(fresh, acknowledged, strict=True) if arrived}
     if sent:
         # The mark comes after the acknowledgement: a crash in between costs one repeat, never a loss.
         await parts.marks.remember(sorted(sent))
@@ -102,9 +104,14 @@ def _results(items: Sequence[Item], *, known: set[str], sent: set[str]) -> tuple
         if isinstance(item, Refused):
             results.append(ItemResult(Outcome.INVALID, problems=item.problems))
             continue
-        event_id = str(item.event_id())
-        first = Outcome.ACCEPTED if event_id in sent else Outcome.NOT_SENT
-        results.append(ItemResult(Outcome.DUPLICATE if event_id in seen else first, event_id=event_id))
-        if event_id in sent:
-            seen.add(event_id)
+        mark = _mark_of(item)
+        first = Outcome.ACCEPTED if mark in sent else Outcome.NOT_SENT
+        results.append(ItemResult(Outcome.DUPLICATE if mark in seen else first, event_id=str(item.event_id())))
+        if mark in sent:
+            seen.add(mark)
     return tuple(results)
+
+
+def _mark_of(fact: PostFact) -> str:
+    # The same fact with `backfill` and without are one fact, but the second copy still tells whether it is live.
+    return f"{fact.event_id()}:backfill" if fact.backfill else str(fact.event_id())

@@ -13,9 +13,13 @@ class IntakeSettings(ServiceSettings):
     store: StoreAddress = Field(description="where the inbox lies")
     secret_key: SecretKeys
     webhook_bytes_max: int = Field(2 * 1024 * 1024, ge=1024, examples=[2097152])
+    body_within_s: float = Field(10.0, gt=0, le=300, examples=[10.0], description="a body that comes slower: 408")
+    bodies_max: int = Field(500, ge=1, examples=[500], description="being read at a time, of all senders; more: 503")
     send_timeout_s: float = Field(8.0, gt=0, examples=[8.0])
     unacknowledged_max: int = Field(5_000, ge=1, examples=[5000], description="more than this in flight: 503")
-    platform_requests_max: int = Field(200, ge=1, examples=[200], description="of one platform at a time; more: 429")
+    platform_requests_max: int = Field(
+        200, ge=1, examples=[200], description="of one platform, verified, at a time; more: 429"
+    )
     duplicate_mark_days: int = Field(14, ge=1, le=366, examples=[14])
     secret_overlap_h: int = Field(
         24, ge=0, le=24 * 366, examples=[24], description="how long a rotated secret still works"

@@ -77,9 +77,11 @@ class PlatformSecrets:
         self._cache.pop(secret.platform, None)
         return True
 
-    async def list(self, caller: Caller, platform: str) -> Sequence[PlatformSecret]:
-        """The secrets of a platform in the caller's mode."""
+    async def list(self, caller: Caller, platform: str) -> Sequence[PlatformSecret] | None:
+        """The secrets of a platform in the caller's mode; None when the caller has no such platform."""
         async with self._database.transaction(caller) as connection:
+            if await one(connection, "select from platforms where platform = %s", (platform,)) is None:
+                return None
             rows = await every(
                 connection,
                 "select * from platform_secrets where platform = %s and livemode = %s order by created_at desc",
@@ -130,7 +132,10 @@ class ObjectInbox:
         self._store = store
 
     async def keep(self, webhook: Webhook, signed_by: PlatformSecret) -> None:
-        """Store the webhook under its day, platform and digest; the same body on the same day is stored once."""
+        """Store the webhook under its day, platform, and the digests of its body and of its `webhook-id`.
+
+        The same webhook sent again on the same day is stored once; another one with the same body beside it.
+        """
         about = {
             "platform": webhook.platform,
             "received_at": webhook.received_at.isoformat(),
@@ -138,7 +143,8 @@ class ObjectInbox:
             **{name: value for name, value in webhook.headers.items() if name.startswith("webhook-")},
         }
         digest = digest_of(webhook.body).removeprefix("sha256:")
-        path = f"inbox/{webhook.received_at:%Y-%m-%d}/{quote(webhook.platform, safe='')}/{digest}"
+        message = digest_of(about.get("webhook-id", "").encode()).removeprefix("sha256:")[:16]
+        path = f"inbox/{webhook.received_at:%Y-%m-%d}/{quote(webhook.platform, safe='')}/{digest}-{message}"
         await put(self._store, path, json.dumps(about).encode() + b"\n" + webhook.body)
 
 
@@ -149,23 +155,23 @@ class RedisMarks:
         self._redis = redis
         self._seconds = days * 24 * 60 * 60
 
-    async def known(self, event_ids: Sequence[str]) -> set[str]:
+    async def known(self, marks: Sequence[str]) -> set[str]:
         """Which of these were remembered; none when Redis is away."""
-        if not event_ids:
+        if not marks:
             return set()
         try:
-            found = await self._redis.mget([self._name(event_id) for event_id in event_ids])
+            found = await self._redis.mget([self._name(mark) for mark in marks])
         except (RedisError, OSError) as error:
             self._missed(error)
             return set()
-        return {event_id for event_id, mark in zip(event_ids, found, strict=True) if mark is not None}
+        return {mark for mark, value in zip(marks, found, strict=True) if value is not None}
 
-    async def remember(self, event_ids: Sequence[str]) -> None:
+    async def remember(self, marks: Sequence[str]) -> None:
         """Remember them; a mark that cannot be written costs one repeat."""
         try:
             async with self._redis.pipeline(transaction=False) as pipeline:
-                for event_id in event_ids:
-                    pipeline.set(self._name(event_id), b"1", ex=self._seconds)
+                for mark in marks:
+                    pipeline.set(self._name(mark), b"1", ex=self._seconds)
                 await pipeline.execute()
         except (RedisError, OSError) as error:
             self._missed(error)
@@ -174,8 +180,8 @@ class RedisMarks:
         MARKS_MISSED.inc()
         log.warning("duplicate_marks_missed", error=f"{type(error).__name__}: {error}")
 
-    def _name(self, event_id: str) -> str:
-        return f"intake:taken:{event_id}"
+    def _name(self, mark: str) -> str:
+        return f"intake:taken:{mark}"
 
 
 class PostsStream:

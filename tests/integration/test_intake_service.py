@@ -1,5 +1,6 @@
 """Intake over HTTP on real PostgreSQL, Redis and Kafka."""
 
+import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator
@@ -59,12 +60,14 @@ class Intake:
     async def as_operator(self, method: str, path: str) -> httpx2.Response:
         return await self.client.request(method, path, headers={"Authorization": "Bearer operator"})
 
-    async def send(self, body: bytes, *, secret: str | None = None, platform: str | None = None) -> httpx2.Response:
+    async def send(
+        self, body: bytes, *, secret: str | None = None, platform: str | None = None, message: str = "m1"
+    ) -> httpx2.Response:
         now = datetime.now(UTC)
         headers = {
-            "webhook-id": "m1",
+            "webhook-id": message,
             "webhook-timestamp": str(int(now.timestamp())),
-            "webhook-signature": Signer(secret or self.secret).sign("m1", now, body.decode()),
+            "webhook-signature": Signer(secret or self.secret).sign(message, now, body.decode()),
         }
         path = f"/v1/platforms/{platform or self.platform}/webhooks"
         return await self.client.post(path, content=body, headers=headers)
@@ -81,6 +84,8 @@ async def intake(stack: Parts, tmp_path: Path) -> AsyncIterator[Intake]:
         store=tmp_path.as_uri(),
         secret_key=SecretStr(Fernet.generate_key().decode()),
         webhook_bytes_max=4096,
+        body_within_s=0.5,
+        bodies_max=2,
     )
     database = Database(settings.database_api, "intake")
     producer = SteadyProducer(settings)
@@ -171,8 +176,46 @@ async def test_strangers_are_refused(intake: Intake) -> None:
     told = body(event())
     other = "whsec_" + "A" * 44
     assert (await intake.send(told, secret=other)).status_code == 401
-    assert (await intake.send(told, platform="nowhere")).status_code == 404
+    for nowhere in ("nowhere", "Instagram", "no%20where", "x" * 100):
+        answer = await intake.send(told, platform=nowhere)
+        assert (answer.status_code, "No platform" in answer.text) == (404, True)
     assert (await intake.client.post(f"/v1/platforms/{intake.platform}/webhooks", content=told)).status_code == 401
+
+
+async def slow(pause_s: float) -> AsyncIterator[bytes]:
+    yield b"{"
+    await asyncio.sleep(pause_s)
+
+
+async def test_strangers_are_refused_before_their_body_is_read(intake: Intake) -> None:
+    path = f"/v1/platforms/{intake.platform}/webhooks"
+    claimed = {"webhook-id": "m", "webhook-timestamp": "1", "webhook-signature": "v1,eA=="}
+    async with asyncio.timeout(5):
+        for status, url, headers in (
+            (404, "/v1/platforms/nowhere/webhooks", claimed),
+            (401, path, {}),
+            (413, path, {**claimed, "content-length": "5000"}),
+        ):
+            assert (await intake.client.post(url, content=slow(60), headers=headers)).status_code == status
+
+
+async def test_slow_bodies_of_strangers_end_soon_and_spend_no_place_of_the_platform(intake: Intake) -> None:
+    path = f"/v1/platforms/{intake.platform}/webhooks"
+    claimed = {"webhook-id": "m", "webhook-timestamp": "1", "webhook-signature": "v1,eA=="}
+    strangers = [asyncio.create_task(intake.client.post(path, content=slow(60), headers=claimed)) for _ in range(2)]
+    await asyncio.sleep(0.2)
+    full = await intake.send(body(event()))
+    assert (full.status_code, full.headers["retry-after"]) == (503, "2")
+    assert {(await each).status_code for each in strangers} == {408}
+    assert (await intake.send(body(event()))).status_code == 202
+
+
+async def test_two_webhooks_with_the_same_body_are_both_in_the_inbox(intake: Intake) -> None:
+    same = body(event())
+    for message in ("m1", "m2", "m1"):
+        assert (await intake.send(same, message=message)).status_code == 202
+    kept = [path.read_bytes() for path in intake.folder.rglob("*") if path.is_file()]
+    assert sorted(json.loads(each.partition(b"\n")[0])["webhook-id"] for each in kept) == ["m1", "m2"]
 
 
 async def test_a_secret_is_rotated_with_overlap_and_revoked_at_once(intake: Intake) -> None:
@@ -194,7 +237,8 @@ async def test_a_platform_keeps_only_its_own_secrets(intake: Intake) -> None:
     assert (await intake.client.post(path, headers=mine)).status_code == 201
     assert len((await intake.client.get(path, headers=mine)).json()) == 2
     assert (await intake.client.post(path, headers=foreign)).status_code == 404
-    assert (await intake.client.get(path, headers=foreign)).json() == []
+    assert (await intake.client.get(path, headers=foreign)).status_code == 404
+    assert (await intake.as_operator("GET", "/v1/platforms/nowhere/secrets")).status_code == 404
     secret_id = (await intake.client.get(path, headers=mine)).json()[0]["secret_id"]
     assert (await intake.client.delete(f"{path}/{secret_id}", headers=foreign)).status_code == 404
     assert (await intake.client.get(path)).status_code == 401

@@ -10,7 +10,7 @@ from standardwebhooks import Webhook as Signer
 
 from services.intake.domain import ItemResult, Malformed, Outcome, Refused, Webhook, status_of
 from services.intake.generic import parse
-from services.intake.handlers import NotSigned, Parts, UnknownPlatform, take_in
+from services.intake.handlers import NotSigned, Parts, UnknownPlatform, take_in, verify
 from services.intake.signatures import PlatformSecret, new_secret_text, signer_of
 from shared.events import PostFact, PostPublished
 
@@ -143,6 +143,7 @@ def test_garbage_for_a_signature_is_refused_never_a_crash(headers: dict[str, str
         ([Outcome.INVALID], 422),
         ([Outcome.INVALID, Outcome.NOT_SENT], 503),
         ([Outcome.NOT_SENT], 503),
+        ([Outcome.DUPLICATE, Outcome.NOT_SENT], 503),
     ],
 )
 def test_the_status_says_what_the_platform_should_do(outcomes: list[Outcome], status: int) -> None:
@@ -184,38 +185,55 @@ def webhook(value: object, *, platform: str = "instagram") -> Webhook:
     return Webhook(platform, signed(body), body, datetime.now(UTC))
 
 
+async def taken(diary: Diary, value: object) -> tuple[ItemResult, ...]:
+    sent = webhook(value)
+    secret = await verify(sent, diary.parts)
+    assert isinstance(secret, PlatformSecret)
+    answer = await take_in(sent, secret, diary.parts)
+    assert isinstance(answer, tuple)
+    return answer
+
+
 async def test_a_webhook_is_kept_then_sent_then_marked() -> None:
     diary = Diary()
-    [result] = await take_in(webhook(told()), diary.parts)  # type: ignore[misc]
+    [result] = await taken(diary, told())
     assert result.outcome is Outcome.ACCEPTED
     assert diary.happened == ["kept", "sent", "marked"]
 
 
 async def test_a_repeat_is_a_duplicate_and_is_not_sent_again() -> None:
     diary = Diary()
-    await take_in(webhook(told()), diary.parts)
-    [result] = await take_in(webhook(told()), diary.parts)  # type: ignore[misc]
+    await taken(diary, told())
+    [result] = await taken(diary, told())
     assert result.outcome is Outcome.DUPLICATE
     assert diary.happened.count("sent") == 1
 
 
 async def test_the_same_fact_twice_in_a_batch_is_sent_once() -> None:
     diary = Diary()
-    first, second = await take_in(webhook({"items": [told(), told()]}), diary.parts)  # type: ignore[misc]
+    first, second = await taken(diary, {"items": [told(), told()]})
     assert (first.outcome, second.outcome) == (Outcome.ACCEPTED, Outcome.DUPLICATE)
     assert diary.happened.count("sent") == 1
 
 
+async def test_a_copy_that_says_that_it_is_live_gets_through_after_one_that_did_not() -> None:
+    diary = Diary()
+    await taken(diary, told(backfill=True))
+    [live] = await taken(diary, told())
+    [again] = await taken(diary, told(backfill=True))
+    assert (live.outcome, again.outcome) == (Outcome.ACCEPTED, Outcome.DUPLICATE)
+
+
 async def test_what_the_broker_did_not_acknowledge_is_not_marked() -> None:
     diary = Diary(broker=False)
-    [result] = await take_in(webhook(told()), diary.parts)  # type: ignore[misc]
+    [result] = await taken(diary, told())
     assert result.outcome is Outcome.NOT_SENT
     assert diary.happened == ["kept", "sent"]
 
 
 async def test_nobody_unknown_or_unsigned_comes_in() -> None:
     diary = Diary()
-    assert await take_in(webhook(told(), platform="nowhere"), diary.parts) == UnknownPlatform()
+    assert await verify(webhook(told(), platform="nowhere"), diary.parts) == UnknownPlatform()
     forged = Webhook("instagram", {}, b"{}", NOW)
-    assert await take_in(forged, diary.parts) == NotSigned()
+    assert await verify(forged, diary.parts) == NotSigned()
     assert diary.happened == []
