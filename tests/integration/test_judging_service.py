@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import psycopg
@@ -64,6 +65,13 @@ class Judging:
     async def _published(self, topic: str, use_id: str) -> StateEvent:
         await until(lambda: (topic, use_id) in self.published)
         return self.published[topic, use_id]
+
+    async def page_of(self, path: str, headers: dict[str, str]) -> Any:
+        """A page once there is one: the key and the use come by other partitions than what was waited for before."""
+        async with asyncio.timeout(PATIENCE_S):
+            while (answer := await self.pages.get(path, headers=headers)).status_code != 200:
+                await asyncio.sleep(0.1)
+        return answer.json()
 
     async def learn(self, records: Sequence[Record]) -> None:
         for record in records:
@@ -177,7 +185,7 @@ async def test_from_sightings_to_usage_and_infringements(stack: Parts, tmp_path:
         assert (await judging.usage_of(names.use1)).license_id == names.license_1
 
         headers = {"Authorization": f"Bearer twk_{names.prefix}"}
-        use = (await judging.pages.get(f"/v1/uses/{names.use2}", headers=headers)).json()
+        use = await judging.page_of(f"/v1/uses/{names.use2}", headers)
         assert (use["verdict"], use["awaiting_fresh"]) == (None, True)
         assert not (await judging.pages.get("/v1/freshness", headers=headers)).json()["fresh"]
         assert (INFRINGEMENTS.name, names.use2) not in judging.published
