@@ -55,8 +55,14 @@ class AccessDirectory:
         self._by_hash: dict[str, AccessState] = {}
 
     async def learn(self, records: Sequence[Record]) -> None:
-        """Take in records of access.v1; an unreadable one is logged and leaves what was known."""
+        """Take in records of access.v1; an unreadable one is logged and leaves what was known.
+
+        A tombstone says that a key is gone, also to whoever missed its withdrawal.
+        """
         for record in records:
+            if record.value is None:
+                self._forget((record.key or b"").decode("utf-8", "replace"))
+                continue
             try:
                 state = read_event(record.topic, record.key, record.value)
             except Unreadable as error:
@@ -72,6 +78,11 @@ class AccessDirectory:
         if state is None or state.status != "active":
             return None
         return Caller(state.api_key_id, state.role, state.tenant_id, state.livemode)
+
+    def _forget(self, api_key_id: str) -> None:
+        known = self._by_id.pop(api_key_id, None)
+        if known is not None:
+            self._by_hash.pop(known.key_hash, None)
 
     def _keep(self, state: AccessState) -> None:
         known = self._by_id.get(state.api_key_id)

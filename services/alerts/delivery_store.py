@@ -31,12 +31,16 @@ CLAIM = """
             limit greatest(0, %(per_endpoint)s - coalesce(busy.under_way, 0))
         ) as due
         where endpoints.status = 'active' order by due.next_try_at, due.sequence limit %(limit)s
-    ), claimed as (
-        update deliveries set attempts = attempts + 1, leased_until = clock_timestamp() + %(lease)s
-        -- Asked again: the row may have been finished or taken since `chosen` looked.
+    ), free as (
+        -- Asked again: the row may have been finished or taken since `chosen` looked. A row in other hands is passed
+        -- over, not waited for: who cancels an endpoint's deliveries locks many, in another order.
+        select delivery_id from deliveries
         where delivery_id in (select delivery_id from chosen) and status = 'pending'
           and (leased_until is null or leased_until <= clock_timestamp())
-        returning *
+        for update skip locked
+    ), claimed as (
+        update deliveries set attempts = attempts + 1, leased_until = clock_timestamp() + %(lease)s
+        where delivery_id in (select delivery_id from free) returning *
     )
     select claimed.*, alerts.body, endpoints.url,
            (select array_agg(secret order by created_at desc) from endpoint_secrets

@@ -15,12 +15,16 @@ AlertKind = Literal["opened", "changed", "withdrawn"]
 
 
 class Told(Value):
-    """What the agency of a case knows: the last alert, and every media item that an alert has named."""
+    """What the agency of a case knows: the last alert, and every media item that an alert has named.
+
+    `digested`: it was only kept for a digest, so of what is told live the agency has not heard.
+    """
 
     kind: AlertKind
     verdict: str
     reasons: tuple[Reason, ...]
     media_digests: tuple[str, ...]
+    digested: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,8 +104,8 @@ def _with_news(case: Case, now: InfringementState) -> Folded:
     if kind is None:
         return Folded(after, ())
     sequence = case.sequence + 1
-    after = replace(after, sequence=sequence, told=_told(case.told, kind, now))
-    return Folded(after, (News(kind, sequence, now),))
+    news = News(kind, sequence, now)
+    return Folded(replace(after, sequence=sequence, told=_told(case.told, news)), (news,))
 
 
 def _moved(known: Case, now: InfringementState) -> Folded:
@@ -122,7 +126,8 @@ def _kind_of_news(told: Told | None, now: InfringementState) -> AlertKind | None
         case "withdrawn":
             return "withdrawn" if is_told_open else None
         case "open":
-            if told is None or not is_told_open:
+            # What turned out to be live is told now, as if its first state had said so.
+            if told is None or not is_told_open or (told.digested and not now.backfill):
                 return "opened"
             return "changed" if _differs(told, now) else None
 
@@ -136,9 +141,16 @@ def _differs(told: Told, now: InfringementState) -> bool:
     )
 
 
-def _told(before: Told | None, kind: AlertKind, now: InfringementState) -> Told:
+def _told(before: Told | None, news: News) -> Told:
+    now = news.infringement
     named = {*(before.media_digests if before else ()), *_media(now)}
-    return Told(kind=kind, verdict=now.verdict, reasons=now.reasons, media_digests=tuple(sorted(named)))
+    return Told(
+        kind=news.kind,
+        verdict=now.verdict,
+        reasons=now.reasons,
+        media_digests=tuple(sorted(named)),
+        digested=news.digested,
+    )
 
 
 def _status(worked_on: CaseStatus | None, now: InfringementState) -> CaseStatus:

@@ -54,7 +54,8 @@ class SightingsWorker:
         self._judged()
 
     async def _effect(self, records: Sequence[Record]) -> None:
-        sightings = [_sighting(record) for record in records]
+        # A tombstone says that matching has forgotten the use; the verdict on it stays.
+        sightings = [_sighting(record) for record in records if record.value is not None]
         conclusions = await on_sightings(sightings, self._store, self._is_fresh)
         REPEATED.inc(len(sightings) - len(conclusions))
         _tell(conclusions, "sighting")

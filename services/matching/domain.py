@@ -78,11 +78,25 @@ Digests = Mapping[str, Sequence[str | None]]
 _RANK = {"published": 0, "edited": 1, "measured": 2, "deleted": 3}
 
 
+def told_again(known: PostFact, again: PostFact) -> PostFact:
+    """Two copies of one fact as one: what intake noted of a copy holds while every copy says so, whatever their order.
+
+    A copy without `backfill` was told live, and what was told live once is live: its alerts are sent. A copy without
+    `time_doubtful` came when its time was plausible; that another one came late takes nothing from it.
+    """
+    flags = {
+        "backfill": known.backfill and again.backfill,
+        "time_doubtful": known.time_doubtful and again.time_doubtful,
+    }
+    return known.model_copy(update=flags)
+
+
 def fold(facts: Sequence[PostFact]) -> Post:
     """The post that these facts tell of, in whatever order they came; ValueError when there is none.
 
     Facts are ordered by (occurred_at, kind, event id); of one moment, a deletion comes last. A version lasts until the
-    next version or the deletion.
+    next version or the deletion. A post is backfilled while none of its versions was told live; that an old post is
+    measured or deleted today is no news to anybody.
     """
     if not facts:
         raise ValueError("a post is known by at least one fact")
@@ -103,7 +117,7 @@ def fold(facts: Sequence[PostFact]) -> Post:
         versions=versions,
         readings=tuple(Reading(measured_at=at, impressions=count) for at, count in sorted(readings)),
         last_fact_at=ordered[-1].occurred_at,
-        backfill=any(fact.backfill for fact in ordered),
+        backfill=all(fact.backfill for fact in ordered if isinstance(fact, PostPublished | PostEdited)),
         time_doubtful=any(fact.time_doubtful for fact in ordered),
     )
 
@@ -163,7 +177,7 @@ def _sightings_of(
     return tuple(by_id[name] for name in sorted(by_id))
 
 
-def _sighting(found: Seen, use: str, media_url: str) -> Sighting:
+def _sighting(found: Seen, use: str, media_url: str | None) -> Sighting:
     return Sighting(
         sighting_id=sighting_id(use_id=use, media_digest=found.media_digest, reference_id=found.reference_id),
         reference_id=found.reference_id,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.matching.domain import Digests, PostKey, Seen, fold, uses_of
-from services.matching.media import ItemAt, Later, MediaOutcome
+from services.matching.media import ItemAt, Later, MediaOutcome, Searched
 from shared.events import PostEdited, PostFact, PostPublished, UseSeen
 
 
@@ -18,7 +18,10 @@ class Transaction(Protocol):
         """Store the facts that are new."""
 
     async def add_outcome(self, at: ItemAt, key: PostKey, url: str, outcome: MediaOutcome) -> None:
-        """Store what became of a media item, unless it is known; `Later` becomes a pending fetch."""
+        """Store what became of a media item, unless it is known; `Later` becomes a pending fetch.
+
+        Several come in the order of their images' digests: posts share images, and two transactions their rows.
+        """
 
     async def facts_of(self, key: PostKey) -> Sequence[PostFact]:
         """Every fact of a post."""
@@ -77,7 +80,7 @@ async def on_facts(facts: Sequence[PostFact], store: Store, looker: Looker, *, d
     keys = sorted({PostKey.of(fact) for fact in facts})
     async with store.posts(keys) as transaction:
         await transaction.add_facts(facts)
-        for item, outcome in zip(fresh, outcomes, strict=True):
+        for item, outcome in sorted(zip(fresh, outcomes, strict=True), key=lambda found: _digest(found[1])):
             await transaction.add_outcome(item.at, item.key, item.url, outcome)
         published = sum([await _publish_uses(key, transaction) for key in keys])
     return Effect(facts=len(facts), published=published, outcomes=tuple(outcomes))
@@ -97,6 +100,10 @@ async def _publish_uses(key: PostKey, transaction: Transaction) -> int:
     seen = await transaction.seen_in(known, livemode=key.livemode)
     uses = uses_of(post, digests, seen)
     return sum([await transaction.publish(use) for use in uses])
+
+
+def _digest(outcome: MediaOutcome) -> str:
+    return outcome.digest if isinstance(outcome, Searched) else ""
 
 
 def _items_of(fact: PostFact) -> list[_Item]:

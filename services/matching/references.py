@@ -1,7 +1,7 @@
 """The live index: references.v1 read whole by every worker, added and removed while searching goes on."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Executor
 
 from services.matching.metrics import REFERENCES, REFERENCES_UNREADABLE
@@ -26,9 +26,18 @@ class LiveReferences:
         self._revisions: dict[str, int] = {}
 
     async def learn(self, records: Sequence[Record]) -> None:
-        """Take in records of references.v1; one that cannot be read is counted and leaves what was known."""
+        """Take in records of references.v1; one that cannot be read is counted and leaves what was known.
+
+        A tombstone says that a reference is gone: nothing is found by it any more.
+        """
         newest: dict[str, ReferenceState] = {}
+        gone: set[str] = set()
         for record in records:
+            if record.value is None:
+                name = (record.key or b"").decode("utf-8", "replace")
+                newest.pop(name, None)
+                gone.add(name)
+                continue
             try:
                 state = _reference(record)
             except (Unreadable, ValueError) as error:
@@ -38,11 +47,11 @@ class LiveReferences:
             known = newest[state.reference_id].revision if state.reference_id in newest else 0
             if state.revision > max(known, self._revisions.get(state.reference_id, 0)):
                 newest[state.reference_id] = state
-        if newest:
-            await self._take(list(newest.values()))
+        if newest or gone:
+            await self._take(list(newest.values()), gone)
         REFERENCES.set(len(self._index))
 
-    async def _take(self, states: Sequence[ReferenceState]) -> None:
+    async def _take(self, states: Sequence[ReferenceState], gone: Collection[str]) -> None:
         # The owners lie in the schema before the index can find a reference: a sighting always knows its agency.
         async with self._database.transaction() as connection, connection.cursor() as cursor:
             await cursor.executemany(
@@ -52,13 +61,12 @@ class LiveReferences:
                 # In the order of their ids: two workers that learn the same references cannot wait for each other.
                 sorted((state.reference_id, state.twin_id, state.agency_id, state.revision) for state in states),
             )
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._apply, states)
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._apply, states, gone)
         self._revisions |= {state.reference_id: state.revision for state in states}
 
-    def _apply(self, states: Sequence[ReferenceState]) -> None:
-        for state in states:
-            if state.status != "active":
-                self._index.remove(state.reference_id)
+    def _apply(self, states: Sequence[ReferenceState], gone: Collection[str]) -> None:
+        for name in (*gone, *(state.reference_id for state in states if state.status != "active")):
+            self._index.remove(name)
         self._index.add_all(
             Registration(
                 state.reference_id,

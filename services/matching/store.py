@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
-from services.matching.domain import Digests, PostKey, Seen
+from services.matching.domain import Digests, PostKey, Seen, told_again
 from services.matching.media import ItemAt, Later, MediaOutcome, Searched, Unusable, next_try
 from services.matching.metrics import FACTS_UNREADABLE, MEDIA
 from shared.access import Caller
@@ -108,10 +108,21 @@ class _Transaction:
 
     async def add_facts(self, facts: Sequence[PostFact]) -> None:
         for fact in facts:
-            await self._connection.execute(
+            added = await self._connection.execute(
                 "insert into facts (event_id, platform, post_id, livemode, value) values (%s, %s, %s, %s, %s)"
                 " on conflict do nothing",
                 (fact.event_id(), fact.platform, fact.post_id, fact.livemode, fact.encode()),
+            )
+            if added.rowcount == 0:
+                await self._learn_again(fact)
+
+    async def _learn_again(self, fact: PostFact) -> None:
+        row = await one(self._connection, "select value from facts where event_id = %s", (fact.event_id(),))
+        known = _fact(fact.message_key().encode(), bytes(row["value"])) if row else None
+        merged = fact if known is None else told_again(known, fact)
+        if merged != known:
+            await self._connection.execute(
+                "update facts set value = %s where event_id = %s", (merged.encode(), fact.event_id())
             )
 
     async def add_outcome(self, at: ItemAt, key: PostKey, url: str, outcome: MediaOutcome) -> None:
@@ -168,7 +179,9 @@ class _Transaction:
         return True
 
     async def _add_seen(self, several: Sequence[Seen], *, livemode: bool) -> None:
-        for seen in several:
+        # In the order of their references, and images in the order of their digests (the handler's part): two workers
+        # that see the same images in different posts cannot wait for each other.
+        for seen in sorted(several, key=lambda each: each.reference_id):
             # The first sighting stays: a newer algorithm neither renames nor replaces it.
             await self._connection.execute(
                 "insert into sightings (media_digest, reference_id, livemode, twin_id, agency_id, found)"

@@ -33,7 +33,8 @@ class StoredOffsets:
             await connection.execute(
                 "insert into offsets (topic, partition, next_offset)"
                 " select topic, partition, 0 from unnest(%s::text[], %s::integer[]) as new (topic, partition)"
-                " on conflict do nothing",
+                # In one order: two workers at a first start cannot wait for each other.
+                " order by topic, partition on conflict do nothing",
                 (topics, numbers),
             )
             rows = await every(

@@ -1,6 +1,7 @@
 """The relay: takes the outbox of one service to Kafka, in order per message key."""
 
 import asyncio
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -20,18 +21,52 @@ from shared.logs import get_log
 log = get_log()
 
 BATCH_MAX = 500
+# A batch lies in memory, and again in the producer, until it is acknowledged.
+BATCH_BYTES_MAX = 8 * 1024 * 1024
 IDLE_PAUSE_S = 0.05
 WATERMARK_PAUSE_S = 1.0
 KEEP_SENT = "1 day"
 
-# Live rows go first, unless an older row of their key is bulk: then that one goes with them.
+# Live rows go first, and with each the older bulk rows of its key; what room is left goes to bulk rows. Each part reads
+# an index in its order and stops at the size of a batch: what a batch costs does not grow with the backlog. A batch
+# also ends with the row that fills its bytes; `waiting` counts the rows that the batch could have held without that.
 UNSENT = f"""
-select position, topic, message_key, value from (
-    select position, topic, message_key, value, bool_and(bulk) over (partition by topic, message_key) as can_wait
-    from outbox where sent_at is null
-) as unsent
-order by can_wait, position limit {BATCH_MAX}
-"""  # noqa: S608 - a constant
+with live as (
+    select position, topic, message_key from outbox where sent_at is null and not bulk
+    order by position limit {BATCH_MAX}
+), of_live_keys as (
+    select older.position
+    from (select topic, message_key, max(position) as newest from live group by topic, message_key) as keys
+    cross join lateral (
+        select position from outbox
+        where sent_at is null and bulk and topic = keys.topic and message_key = keys.message_key
+            and position < keys.newest
+        order by position limit {BATCH_MAX}
+    ) as older
+), bulk as (
+    select position from outbox where sent_at is null and bulk order by position limit {BATCH_MAX}
+), chosen as (
+    select position, min(place) as place from (
+        select position, 0 as place from live
+        union all select position, 0 from of_live_keys
+        union all select position, 1 from bulk
+    ) as candidates
+    group by position order by place, position limit {BATCH_MAX}
+), sized as (
+    select place, position, topic, message_key, value, count(*) over () as waiting,
+        sum(octet_length(value)) over (order by place, position) - octet_length(value) as bytes_before
+    from chosen cross join lateral (
+        select topic, message_key, value from outbox where outbox.position = chosen.position limit 1
+    ) as row
+)
+select position, topic, message_key, value, waiting from sized where bytes_before < {BATCH_BYTES_MAX}
+order by place, position
+"""  # noqa: S608 - constants
+
+# The planner knows the outbox as it was when last analyzed: nearly all sent. For a sudden backlog it would gather and
+# sort all of it instead of reading an index in its order.
+INDEXES_IN_ORDER = "set enable_seqscan = off; set enable_bitmapscan = off"
+PLANNER_AS_USUAL = "reset enable_seqscan; reset enable_bitmapscan"
 
 
 class Relay:
@@ -76,26 +111,29 @@ class Relay:
         log.info("relay_holds_lock", schema=self._database.schema)
         ticker = _Ticker(WATERMARK_PAUSE_S)
         ends: AIOKafkaConsumer | None = None
+        await connection.execute(INDEXES_IN_ORDER)
         try:
             while True:
                 began = await _now(connection)
-                sent = await self._send_batch(connection)
-                # Fewer than a full batch: all that was committed before `began` is in Kafka now.
-                if sent < BATCH_MAX and ticker.due():
+                batch = await self._send_batch(connection)
+                # Nothing left behind: all that was committed before `began` is in Kafka now.
+                if batch.was_the_last and ticker.due():
                     ends = ends or await self._ends_reader()
                     await self._tell_watermark(ends, began)
                     await connection.execute("delete from outbox where sent_at < now() - %s::interval", (KEEP_SENT,))
-                if sent == 0:
+                if batch.sent == 0:
                     await self._rest()
         finally:
             if ends is not None:
                 await ends.stop()
+            if not connection.closed:
+                await connection.execute(PLANNER_AS_USUAL)
 
-    async def _send_batch(self, connection: Connection) -> int:
+    async def _send_batch(self, connection: Connection) -> "_Batch":
         rows = await every(connection, UNSENT)
         if not rows:
             self.oldest_unsent_s = 0.0
-            return 0
+            return _Batch(sent=0, waiting=0)
         await self._producer.send_all([_record(row) for row in rows])
         oldest = await one(
             connection,
@@ -105,7 +143,7 @@ class Relay:
             ([row["position"] for row in rows],),
         )
         self.oldest_unsent_s = oldest["age"] if oldest else 0.0
-        return len(rows)
+        return _Batch(sent=len(rows), waiting=rows[0]["waiting"])
 
     async def _tell_watermark(self, ends: AIOKafkaConsumer, committed_before: datetime) -> None:
         if not self._watermark:
@@ -135,6 +173,18 @@ class Relay:
                 await self._woken.wait()
         except TimeoutError:
             pass
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """How many rows were sent, of how many that the batch could have held."""
+
+    sent: int
+    waiting: int
+
+    @property
+    def was_the_last(self) -> bool:
+        return self.sent == self.waiting < BATCH_MAX
 
 
 class _Ticker:

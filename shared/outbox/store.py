@@ -25,7 +25,10 @@ create table outbox (
     stored_at timestamptz not null default clock_timestamp(),
     sent_at timestamptz
 );
-create index outbox_unsent on outbox (position) where sent_at is null;
+-- What the relay reads in order, a batch at a time, however much waits (see UNSENT in relay.py).
+create index outbox_unsent_live on outbox (position) where sent_at is null and not bulk;
+create index outbox_unsent_bulk on outbox (position) where sent_at is null and bulk;
+create index outbox_unsent_bulk_of_key on outbox (topic, message_key, position) where sent_at is null and bulk;
 create index outbox_sent on outbox (sent_at) where sent_at is not null;
 create table published_states (
     topic text not null,

@@ -12,6 +12,7 @@ from standardwebhooks import WebhookVerificationError
 from services.alerts.delivery import Delivered, TryAgain
 from shared.access import Caller
 from shared.database import every
+from shared.kafka import Record
 from tests.alerts_house import (
     NOON,
     OTHER_PICTURE,
@@ -223,3 +224,22 @@ async def test_an_expired_lease_and_a_late_success_do_not_send_again(house: Hous
     (first,) = await queue.claim(10)
     await queue.finish(first, Delivered(200))
     assert await queue.claim(10) == []
+
+
+async def test_a_claim_passes_over_what_is_in_other_hands_and_waits_for_nobody(
+    house: House, receiver: Receiver
+) -> None:
+    await house.endpoint(receiver.url)
+    await house.take(an_infringement("use-1"), an_infringement("use-2"))
+    held, free = await house.deliveries()
+    async with house.worker.transaction() as connection, asyncio.timeout(5):
+        await connection.execute("select from deliveries where delivery_id = %s for update", (held["delivery_id"],))
+        assert [attempt.delivery_id for attempt in await house.queue().claim(10)] == [free["delivery_id"]]
+    assert [attempt.delivery_id for attempt in await house.queue().claim(10)] == [held["delivery_id"]]
+
+
+async def test_a_tombstone_leaves_the_case_as_it_is(house: House) -> None:
+    await house.take(an_infringement("use-1"))
+    await house.infringements.handle([Record("infringements.v1", 0, 9, b"use-1", None)])
+    told = await house.ask("GET", "/v1/cases/use-1")
+    assert told.json()["status"] == "open"

@@ -1,16 +1,22 @@
-"""Promise 4 on real PostgreSQL: the same facts and lookup data end in the same published states."""
+"""Promise 4 on real PostgreSQL: the same facts and lookup data end in the same published states, and ledger."""
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
+from itertools import product
 
 import pytest
 
+from shared.database import Database
 from shared.events import Event, StateEvent, UseSeen
-from tests.builders import NOON, ONE_DAY, ONE_HOUR, a_scope, a_version, a_version_seen
+from tests.builders import NOON, ONE_DAY, ONE_HOUR, a_card, a_scope, a_version, a_version_seen
 from tests.conftest import Parts
 from tests.judging_house import House, Names, a_house, in_batches
+from tests.ledger_house import Bookkeeper, Stream, a_ledger, balances
+
+LANDS = ("DE", "US")
 
 
 @pytest.fixture
@@ -62,14 +68,71 @@ def a_story(names: Names) -> list[StateEvent]:
     ]
 
 
+def a_random_story(names: Names, chance: random.Random) -> list[StateEvent]:
+    """Uses of two twins by four accounts, and what bears on them: every record has a few revisions, all at odds."""
+    twins, brands, accounts = [names.twin, names.twin_2], [names.brand_1, names.brand_2], ["a1", "a2", "a3", "a4"]
+    moments = [NOON + number * ONE_HOUR for number in range(6)]
+
+    def revisions(make: Callable[[int], StateEvent], most: int = 4) -> list[StateEvent]:
+        return [make(revision) for revision in range(1, chance.randint(1, most) + 1)]
+
+    def a_use(use: str, twin: str) -> Callable[[int], StateEvent]:
+        def make(revision: int) -> StateEvent:
+            versions = tuple(
+                a_version_seen(event_id=f"e{at}", account=chance.choice(accounts), territories=(chance.choice(LANDS),))
+                for at in range(chance.randint(1, 2))
+            )
+            started, ended = sorted(chance.sample(moments, k=2))
+            times = {"started_at": started, "ended_at": chance.choice((None, ended))}
+            return names.seen(use, revision=revision, twin_id=twin, versions=versions, **times)
+
+        return make
+
+    def a_grant(license_id: str, twin: str, brand: str) -> Callable[[int], StateEvent]:
+        versions = [
+            a_version(
+                version=number,
+                effective_from=NOON + (number - 2) * ONE_HOUR,
+                scope=a_scope(territories=chance.choice((None, LANDS[:1]))),
+                rate_card=a_card(chance.choice((9_999, 10_001))),
+            )
+            for number in range(1, 5)
+        ]
+
+        def make(revision: int) -> StateEvent:
+            terms = {"versions": tuple(versions[:revision]), "terminated_at": chance.choice((None, *moments))}
+            return names.license(license_id=license_id, twin_id=twin, brand_id=brand, revision=revision, **terms)
+
+        return make
+
+    def a_permission(consent_id: str, twin: str) -> Callable[[int], StateEvent]:
+        return lambda revision: names.consent(
+            consent_id=consent_id, twin_id=twin, revision=revision, withdrawn_at=chance.choice((None, *moments))
+        )
+
+    def a_company(brand: str) -> Callable[[int], StateEvent]:
+        return lambda revision: names.brand(*chance.sample(accounts, k=3), party_id=brand, revision=revision)
+
+    def a_person(twin: str) -> Callable[[int], StateEvent]:
+        return lambda revision: names.twin_state(
+            party_id=twin, agency_id=chance.choice(("old", "new")), revision=revision
+        )
+
+    makers = [a_use(f"use{number}", chance.choice(twins)) for number in range(10)]
+    makers += [
+        a_grant(getattr(names, f"license_{at}"), twin, brand) for at, (twin, brand) in enumerate(product(twins, brands))
+    ]
+    makers += [a_permission(getattr(names, f"consent_{at}"), twin) for at, twin in enumerate(twins)]
+    makers += [*map(a_company, brands), *map(a_person, twins)]
+    return [state for make in makers for state in revisions(make)]
+
+
 async def tell(house: House, batch: Sequence[Event]) -> None:
     await house.see(*[event for event in batch if isinstance(event, UseSeen)])
     await house.know(*[event for event in batch if isinstance(event, StateEvent) and not isinstance(event, UseSeen)])
 
 
-async def told_in_order(house: House) -> dict:
-    names = Names()
-    story = a_story(names)
+async def told_in_order(house: House, names: Names, story: Sequence[StateEvent]) -> dict:
     await house.know(*[state for state in story if not isinstance(state, UseSeen)])
     for state in story:
         if isinstance(state, UseSeen):
@@ -79,7 +142,8 @@ async def told_in_order(house: House) -> dict:
 
 
 async def test_the_story_ends_as_it_should(house: House) -> None:
-    published = await told_in_order(house)
+    names = Names()
+    published = await told_in_order(house, names, a_story(names))
     ends = {name: envelope["data"].get("verdict", "licensed") for name, envelope in published.items()}
     assert ends == {
         "usage.v1 -use1": "licensed",
@@ -107,39 +171,68 @@ async def test_any_order_with_repeats_ends_in_the_same_published_states(house: H
             await house.again.once()
     house.fresh = True
     await house.settle()
-    assert await house.published(names) == await told_in_order(house)
+    orderly = Names()
+    assert await house.published(names) == await told_in_order(house, orderly, a_story(orderly))
 
 
-@pytest.mark.parametrize("seed", range(4))
-async def test_several_workers_at_once_end_in_the_same_published_states(stack: Parts, seed: int) -> None:
-    names = Names()
-    story = a_story(names)
+@pytest.mark.parametrize("seed", range(16))
+async def test_several_workers_at_once_end_in_the_same_published_states_and_the_same_ledger(
+    stack: Parts, seed: int
+) -> None:
+    names, orderly = Names(), Names()
+    story, in_order = (a_random_story(each, random.Random(seed)) for each in (names, orderly))
+    async with AsyncExitStack() as houses:
+        workers = [await houses.enter_async_context(a_house(stack)) for _ in range(2)]
+        ledger = await houses.enter_async_context(a_ledger(stack))
+        stream = Stream(workers[0].database, names.prefix, random.Random(seed))
+        await told_by_all_at_once(story, workers, stream, ledger, seed)
+        published = await workers[0].published(names)
+        assert published == await told_in_order(workers[0], orderly, in_order)
+        orderly_stream = Stream(workers[0].database, orderly.prefix, random.Random(seed))
+        await orderly_stream.relay(crashes=0)
+        await Bookkeeper(ledger, random.Random(seed)).book_to_the_end(orderly_stream)
+        booked = await balances(ledger, names.prefix)
+        assert booked == await balances(ledger, orderly.prefix)
+    billed = {name.removeprefix("usage.v1 ") for name in published if name.startswith("usage.v1 ")}
+    assert set(booked) == billed
+
+
+async def told_by_all_at_once(
+    story: Sequence[StateEvent], workers: Sequence[House], stream: Stream, ledger: Database, seed: int
+) -> None:
+    """Each worker learns the lookup data whole and most sightings, in its own order, while all else goes on."""
     finished = asyncio.Event()
+    bookkeepers = [Bookkeeper(ledger, random.Random(f"books {seed} {at}")) for at in range(2)]
 
     async def work(house: House, chance: random.Random) -> None:
         mine = [state for state in story if not isinstance(state, UseSeen) or chance.random() < 0.7]
+        mine += chance.choices(mine, k=10)
         chance.shuffle(mine)
         for batch in in_batches(chance, mine):
             house.fresh = chance.random() < 0.5
             await tell(house, batch)
         house.fresh = True
 
-    async def judge_again(house: House) -> None:
+    async def until_finished(step: Callable[[], Awaitable[object]]) -> None:
         while not finished.is_set():
-            await house.again.once()
+            await step()
             await asyncio.sleep(0)
 
-    async with AsyncExitStack() as houses:
-        workers = [await houses.enter_async_context(a_house(stack)) for _ in range(2)]
-        loops = [asyncio.create_task(judge_again(house)) for house in workers]
-        try:
-            await asyncio.gather(*(work(house, random.Random(f"{seed} {at}")) for at, house in enumerate(workers)))
-        finally:
-            finished.set()
-            await asyncio.gather(*loops)
-        await workers[0].see(*[state for state in story if isinstance(state, UseSeen)])
-        await asyncio.gather(*(house.settle() for house in workers))
-        assert await workers[0].published(names) == await told_in_order(workers[0])
+    meanwhile = [
+        *(house.again.once for house in workers),
+        *(partial(bookkeeper.once, stream) for bookkeeper in bookkeepers),
+        stream.relay,
+    ]
+    loops = [asyncio.create_task(until_finished(step)) for step in meanwhile]
+    try:
+        await asyncio.gather(*(work(house, random.Random(f"{seed} {at}")) for at, house in enumerate(workers)))
+    finally:
+        finished.set()
+        await asyncio.gather(*loops)
+    await workers[0].see(*[state for state in story if isinstance(state, UseSeen)])
+    await asyncio.gather(*(house.settle() for house in workers))
+    await stream.relay(crashes=0)
+    await asyncio.gather(*(bookkeeper.book_to_the_end(stream) for bookkeeper in bookkeepers))
 
 
 async def test_a_lookup_change_waits_for_the_verdict_in_hand_and_judges_it_again(house: House) -> None:

@@ -9,6 +9,7 @@ import pytest
 from services.judging import handlers
 from services.judging.api import build_app
 from services.judging.views import UseViews
+from services.judging.worker import SightingsWorker
 from shared.access import Caller
 from shared.database import Database, every, one
 from shared.events import Reading
@@ -343,3 +344,23 @@ async def test_the_operator_drops_an_unreadable_record_and_it_stays_dropped(
     await house.lookups.learn([broken(names, 7)])
     assert await unreadable(house) != ()
     await house.lookups.learn([a_record(names.license(license_id=names.license_9, twin_id="other"), 8)])
+
+
+class KeptLetters:
+    """Dead letters in a list."""
+
+    def __init__(self) -> None:
+        self.kept: list[Record] = []
+
+    async def keep(self, record: Record, *, error: BaseException, attempts: int) -> None:
+        self.kept.append(record)
+
+
+async def test_a_tombstone_of_a_use_leaves_its_verdict_and_stops_nobody(house: House, names: Names) -> None:
+    await house.know(names.license(), names.consent(), names.brand("acme"), names.twin_state())
+    letters = KeptLetters()
+    worker = SightingsWorker(house.store, house.is_fresh, letters, judged=lambda: None)
+    tombstone = Record("sightings.v1", 0, 1, names.use1.encode(), None)
+    await worker.handle_batch([a_record(names.seen()), tombstone, a_record(names.seen("use2"), 2)])
+    assert letters.kept == []
+    assert list(await house.published(names)) == ["usage.v1 -use1", "usage.v1 -use2"]

@@ -4,22 +4,42 @@ import asyncio
 import random
 import uuid
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from services.matching.domain import PostKey, Seen
 from services.matching.handlers import on_facts, on_fetched
 from services.matching.media import Later, MediaOutcome, Searched, Unusable
+from services.matching.recognition import ReferenceIndex
+from services.matching.references import LiveReferences
 from services.matching.store import MatchingStore, MediaViews
+from services.matching.worker import PostsWorker
 from shared.access import Caller
 from shared.database import Database, every
-from shared.events import MediaItem, PostFact, UseSeen, read_event
+from shared.events import MediaItem, PostFact, UseSeen, encoded_bytes, read_event
+from shared.fingerprints import Fingerprint, Picture, fingerprint_reference
 from shared.ids import digest_of
-from tests.builders import IDENTITY, NOON, ONE_HOUR, a_deleted, a_measured, a_post, a_published, an_edited
+from shared.kafka import Record
+from shared.outbox import Relay
+from tests.builders import (
+    IDENTITY,
+    NOON,
+    ONE_HOUR,
+    a_deleted,
+    a_measured,
+    a_post,
+    a_published,
+    a_reference,
+    an_edited,
+)
 from tests.conftest import Parts
 
 TWIN, PLAIN, SLOW, BROKEN = (f"https://images.example/{name}" for name in ("twin", "plain", "slow", "broken"))
+SHARED = "https://images.example/shared"
 
 
 class Album:
@@ -41,6 +61,8 @@ class Album:
             return Later("no answer within 1 s")
         if url == PLAIN:
             return Searched(digest_of(b"plain"), ())
+        if url.startswith(SHARED):
+            return Searched(digest_of(url.encode()), (replace(self.seen, media_digest=digest_of(url.encode())),))
         return Searched(self.digest, (self.seen,))
 
     @property
@@ -96,6 +118,13 @@ def shows(*urls: str) -> Any:
     return a_post(media=tuple(MediaItem(url=url) for url in urls))
 
 
+def a_fingerprint() -> Fingerprint:
+    noise = np.kron(np.random.default_rng(0).integers(0, 255, (48, 64)), np.ones((6, 6))).astype(np.uint8)
+    made = fingerprint_reference(Picture(noise, noise.shape[1], noise.shape[0], "PNG"))
+    assert isinstance(made, Fingerprint)
+    return made
+
+
 def a_story(post_id: str) -> list[PostFact]:
     return [
         a_published(post_id=post_id, post=shows(TWIN, PLAIN, BROKEN)),
@@ -120,6 +149,74 @@ async def test_every_order_and_repetition_of_the_facts_ends_in_the_same_state(ho
         assert final is not None
         finals.add(final.model_dump_json(exclude={"versions": {"__all__": {"event_id", "sightings"}}}))
     assert len(finals) == 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_post_told_live_and_as_backfill_is_live_whichever_copy_came_first(house: House, seed: int) -> None:
+    post_id = f"{house.name}-told-{seed}"
+    story = a_story(post_id)
+    flags = {"backfill": True, "time_doubtful": True}
+    copies = [*(fact.model_copy(update=flags) for fact in story), *story]
+    chance = random.Random(seed)
+    chance.shuffle(copies)
+    while copies:
+        await house.learn(*[copies.pop() for _ in range(min(len(copies), chance.randint(1, 4)))])
+    final = await house.published(post_id)
+    assert final is not None
+    assert (final.backfill, final.time_doubtful) == (False, False)
+
+
+async def test_workers_that_see_the_same_images_in_other_orders_do_not_wait_for_each_other(house: House) -> None:
+    urls = [f"{SHARED}/{house.name}/{number}" for number in range(20)]
+    posts = [
+        a_published(post_id=f"{house.name}-{number}", post=shows(*random.Random(number).sample(urls, k=20)))
+        for number in range(8)
+    ]
+    await asyncio.gather(*(house.learn(post) for post in posts))
+    for post in posts:
+        final = await house.published(post.post_id)
+        assert final is not None
+        assert len(final.versions[0].sightings) == 20
+
+
+class KeptLetters:
+    """Dead letters in a list."""
+
+    def __init__(self) -> None:
+        self.kept: list[Record] = []
+
+    async def keep(self, record: Record, *, error: BaseException, attempts: int) -> None:
+        self.kept.append(record)
+
+
+async def test_a_null_among_facts_is_poison_and_the_others_go_on(stack: Parts, house: House) -> None:
+    letters = KeptLetters()
+    relay = Relay(house.database, stack.kafka_settings, topics=())
+    worker = PostsWorker(house.store, house.album, relay, letters, fetch_s=1.0)
+    fact = a_published(post_id=house.name, post=shows(TWIN))
+    null = Record("posts.v1", 0, 0, b"instagram:p1", None)
+    await worker.handle_batch([null, Record("posts.v1", 0, 1, fact.message_key().encode(), fact.encode())])
+    assert letters.kept == [null]
+    assert await house.published(house.name) is not None
+
+
+async def test_a_reference_is_gone_with_its_tombstone(house: House) -> None:
+    index = ReferenceIndex()
+    fingerprint = encoded_bytes(a_fingerprint().to_bytes())
+    name = house.name
+    known = [a_reference(reference_id=name, revision=revision, fingerprint=fingerprint) for revision in (1, 3)]
+    records = [Record("references.v1", 0, at, name.encode(), state.encode()) for at, state in enumerate(known)]
+    tombstone = Record("references.v1", 0, 9, name.encode(), None)
+    with ThreadPoolExecutor(1) as executor:
+        references = LiveReferences(index, house.database, executor)
+        await references.learn([records[0]])
+        assert len(index) == 1
+        await references.learn([tombstone])
+        assert len(index) == 0
+        await references.learn([records[0]])
+        assert len(index) == 0
+        await references.learn([tombstone, records[1]])
+        assert len(index) == 1
 
 
 async def test_two_workers_on_one_post_at_once_end_in_the_same_state_too(house: House) -> None:

@@ -1,11 +1,14 @@
 """Store and publish are one, on real PostgreSQL and Kafka."""
 
 import asyncio
+import json
+import random
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import psycopg
 import pytest
 
 from shared.database import Connection, Database, every
@@ -13,6 +16,7 @@ from shared.events import ConsentState, Watermark, read_event
 from shared.events.topics import CLOCK, CONSENTS
 from shared.kafka import Record
 from shared.outbox import Relay, ensure_state
+from shared.outbox.relay import BATCH_BYTES_MAX, BATCH_MAX, INDEXES_IN_ORDER, UNSENT
 from shared.outbox.store import EventTooLarge
 from tests.builders import NOON, a_consent, a_sighting, a_use_seen, a_version_seen
 from tests.conftest import Parts
@@ -133,13 +137,92 @@ async def test_a_live_row_overtakes_bulk_ones_but_not_those_of_its_own_key(stack
         await ensure_state(connection, lambda revision: a_consent(revision=revision, consent_id=bulky), bulk=True)
         await ensure_state(connection, lambda revision: a_consent(revision=revision, consent_id=lively), bulk=True)
         await tell(connection, lively, withdrawn_at=NOON)
-    from shared.outbox.relay import UNSENT
-
     async with database.transaction() as connection:
         rows = await every(connection, UNSENT)
     assert [row["message_key"] for row in rows] == [lively, lively, bulky]
     async with relaying(stack, database):
         await until_sent(database)
+
+
+Row = tuple[str, bool]  # the message key, and whether it is bulk
+
+
+async def insert(connection: Connection, rows: Sequence[Row], *, value_bytes: int = 10) -> None:
+    await connection.execute(
+        "insert into outbox (topic, message_key, event_id, value, bulk)"
+        " select 'consents.v1', message_key, gen_random_uuid(), convert_to(repeat('x', %s), 'UTF8'), bulk"
+        " from unnest(%s::text[], %s::boolean[]) with ordinality as new (message_key, bulk, place) order by place",
+        (value_bytes, [key for key, _ in rows], [bulk for _, bulk in rows]),
+    )
+
+
+@asynccontextmanager
+async def undone(database: Database) -> AsyncIterator[Connection]:
+    """A transaction whose rows no relay ever sees."""
+    async with database.transaction() as connection:
+        yield connection
+        raise psycopg.Rollback
+
+
+def scanned(plan: dict[str, Any]) -> Iterator[float]:
+    """Rows that each scan of the table has read, also those that a filter threw away."""
+    if plan.get("Relation Name") == "outbox":
+        yield (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)) * plan["Actual Loops"]
+    for part in plan.get("Plans", ()):
+        yield from scanned(part)
+
+
+async def test_what_a_batch_reads_does_not_grow_with_the_backlog(database: Database) -> None:
+    backlog = [(f"key-{number}", True) for number in range(20_000)]
+    async with undone(database) as connection:
+        await insert(connection, [*backlog, *((f"key-{number}", False) for number in range(0, 20_000, 100))])
+        await connection.execute(INDEXES_IN_ORDER)
+        row = (await every(connection, f"explain (analyze, format json) {UNSENT}"))[0]["QUERY PLAN"]
+        plan = row if isinstance(row, list) else json.loads(row)
+        rows = await every(connection, UNSENT)
+    assert [len(rows), rows[0]["message_key"]] == [BATCH_MAX, "key-0"]
+    assert sum(scanned(plan[0]["Plan"])) < 6 * BATCH_MAX
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_every_key_is_sent_in_order_and_bulk_rows_that_no_live_one_needs_go_last(
+    database: Database, seed: int
+) -> None:
+    chance = random.Random(seed)
+    keys = [f"key-{number}" for number in range(chance.choice((5, 200)))]
+    live = chance.choice((0.05, 0.5))
+    waiting = [(chance.choice(keys), chance.random() > live) for _ in range(1_800)]
+    sent: list[int] = []
+    async with undone(database) as connection:
+        await insert(connection, waiting)
+        bulk = {
+            row["position"]: (row["message_key"], row["bulk"])
+            for row in await every(connection, "select position, message_key, bulk from outbox where sent_at is null")
+        }
+        while rows := await every(connection, UNSENT):
+            positions = [row["position"] for row in rows]
+            assert len(positions) == rows[0]["waiting"] == min(BATCH_MAX, len(bulk) - len(sent))
+            last_live = {key: position for position, (key, is_bulk) in sorted(bulk.items()) if not is_bulk}
+            can_wait = [bulk[each][1] and last_live.get(bulk[each][0], 0) < each for each in positions]
+            assert can_wait == sorted(can_wait)
+            sent += positions
+            await connection.execute("update outbox set sent_at = now() where position = any(%s)", (positions,))
+    assert sorted(sent) == sorted(bulk)
+    for key in keys:
+        of_key = [position for position in sent if bulk[position][0] == key]
+        assert of_key == sorted(of_key)
+
+
+async def test_a_batch_ends_where_its_bytes_do_and_says_that_more_waits(database: Database) -> None:
+    async with undone(database) as connection:
+        await insert(
+            connection, [(f"key-{number}", False) for number in range(7)], value_bytes=BATCH_BYTES_MAX // 3 + 1
+        )
+        rows = await every(connection, UNSENT)
+        assert [(row["message_key"], row["waiting"]) for row in rows] == [(f"key-{number}", 7) for number in range(3)]
+        await connection.execute("update outbox set sent_at = now()")
+        await insert(connection, [("alone", True)], value_bytes=2 * BATCH_BYTES_MAX)
+        assert [row["message_key"] for row in await every(connection, UNSENT)] == ["alone"]
 
 
 async def test_a_watermark_promises_only_what_is_in_kafka(stack: Parts, database: Database) -> None:

@@ -65,11 +65,11 @@ class Worker:
     async def assigned(self) -> int:
         return (await self.offsets.read([("usage.v1", self.partition)]))["usage.v1", self.partition]
 
-    async def takes(self, *usages: UsageState | bytes, at: int = 0) -> None:
+    async def takes(self, *usages: UsageState | bytes | None, at: int = 0) -> None:
         await self._worker.handle([self._record(usage, at + number) for number, usage in enumerate(usages)])
 
-    def _record(self, usage: UsageState | bytes, offset: int) -> Record:
-        if isinstance(usage, bytes):
+    def _record(self, usage: UsageState | bytes | None, offset: int) -> Record:
+        if usage is None or isinstance(usage, bytes):
             return Record("usage.v1", self.partition, offset, b"poison", usage)
         return a_record(usage, offset, partition=self.partition)
 
@@ -176,6 +176,21 @@ async def test_a_poison_record_goes_to_the_dead_letters_and_never_comes_back(led
     assert [record.offset for record, _ in worker.letters.kept] == [1, 2]
     assert await booked(ledger, parties) == [(1, "fee"), (1, "fee")]
     assert await stored(ledger, worker.partition) == 4
+
+
+async def test_a_null_is_poison_because_usage_is_kept_for_ever(ledger, worker, parties):
+    await worker.takes(parties.usage(), None, parties.usage(use=2))
+    assert [record.value for record, _ in worker.letters.kept] == [None]
+    assert await booked(ledger, parties) == [(1, "fee"), (1, "fee")]
+
+
+async def test_two_workers_that_read_new_partitions_in_other_orders_do_not_wait_for_each_other(ledger):
+    first = random.randrange(1_000, 2**30)
+    partitions = [("usage.v1", first + number) for number in range(20_000)]
+    ends = await asyncio.gather(
+        *(StoredOffsets(ledger).read(several) for several in (partitions, partitions[::-1])), return_exceptions=True
+    )
+    assert [len(end) if isinstance(end, dict) else end for end in ends] == [20_000, 20_000]
 
 
 async def test_a_poison_record_at_the_end_of_a_partition_is_passed_too(ledger, worker, parties):

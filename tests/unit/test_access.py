@@ -29,3 +29,10 @@ async def test_a_late_repeat_and_a_record_that_cannot_be_read_change_nothing() -
     await keys.learn([Record("access.v1", 0, 0, b"k", b'{"specversion": "1.0", "type": []}')])
     assert await keys.caller_of("old") is None
     assert await keys.caller_of("new") is not None
+
+
+async def test_a_key_whose_withdrawal_was_missed_is_gone_with_its_tombstone() -> None:
+    keys = AccessDirectory()
+    await keys.learn([record(an_access(key_hash=digest_of(b"secret")))])
+    await keys.learn([Record("access.v1", 0, 1, b"key-1", None), Record("access.v1", 0, 2, b"key-unknown", None)])
+    assert await keys.caller_of("secret") is None

@@ -153,3 +153,17 @@ def test_only_an_open_case_can_be_acknowledged():
         case, _ = told(an_infringement(1, status=status))
         assert case is not None
         assert acknowledged(case) is None
+
+
+def test_what_turns_out_to_be_live_is_told_whichever_was_known_first():
+    past, live = an_infringement(1, backfill=True), an_infringement(2)
+    case, alerts = told(past, live, an_infringement(3, ended_at=NOON))
+    assert alerts == [("opened", 1, "agency-1"), ("opened", 2, "agency-1")]
+    assert case is not None
+    assert case.told is not None
+    assert not case.told.digested
+    assert kinds(an_infringement(1), an_infringement(2)) == ["opened"]
+
+
+def test_what_is_no_news_of_the_past_stays_in_the_digest():
+    assert kinds(an_infringement(1, backfill=True), an_infringement(2, backfill=True, ended_at=NOON)) == ["opened"]

@@ -2,10 +2,13 @@
 
 import itertools
 import random
+from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from services.matching.domain import Post, Seen, fold, uses_of
+from services.matching.domain import Post, Seen, fold, told_again, uses_of
 from services.matching.media import RETRY_AFTER, next_try
 from shared.events import MediaItem, PostFact, UseSeen
 from tests.builders import (
@@ -133,3 +136,47 @@ def test_a_post_that_is_published_and_deleted_in_one_second_ends_as_deleted() ->
         post_id = f"p{number}"
         post = fold([a_deleted(post_id=post_id, occurred_at=NOON), a_published(post_id=post_id)])
         assert [version.shown_until for version in post.versions] == [NOON]
+
+
+COPIES = st.builds(
+    lambda fact, backfill, doubtful: fact.model_copy(update={"backfill": backfill, "time_doubtful": doubtful}),
+    st.sampled_from([a_published(), an_edited(), a_measured(), a_deleted()]),
+    st.booleans(),
+    st.booleans(),
+)
+
+
+def learnt(copies: Sequence[PostFact]) -> list[PostFact]:
+    """The facts as the store keeps them: one per event id, each later copy merged into it."""
+    known: dict[str, PostFact] = {}
+    for fact in copies:
+        name = str(fact.event_id())
+        known[name] = told_again(known[name], fact) if name in known else fact
+    return list(known.values())
+
+
+@given(st.lists(COPIES, min_size=1, max_size=8), st.randoms(use_true_random=False))
+def test_whichever_copies_of_the_facts_come_first_and_how_often_changes_nothing(
+    copies: list[PostFact], chance: random.Random
+) -> None:
+    shuffled = copies + chance.choices(copies, k=4)
+    chance.shuffle(shuffled)
+    assert fold(learnt(shuffled)) == fold(learnt(copies))
+
+
+def test_a_post_that_was_told_live_once_is_live() -> None:
+    past = a_published(backfill=True)
+    assert fold([past]).backfill
+    assert not fold(learnt([past, a_published()])).backfill
+    assert not fold([past, an_edited()]).backfill
+
+
+def test_a_measurement_of_today_makes_no_news_of_a_backfilled_post() -> None:
+    assert fold([a_published(backfill=True), a_measured(), a_deleted()]).backfill
+    assert not fold([a_published(), a_measured(backfill=True), a_deleted(backfill=True)]).backfill
+
+
+def test_a_late_repeat_takes_nothing_from_a_time_that_was_plausible_once() -> None:
+    late = a_published(time_doubtful=True)
+    assert fold([late]).time_doubtful
+    assert not fold(learnt([late, a_published()])).time_doubtful
