@@ -1,4 +1,4 @@
-"""Files that are written once: the inbox of raw bodies, and the evidence store, content-addressed."""
+"""Files that are written once: the inbox of raw bodies and uploads, and the evidence store, content-addressed."""
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
@@ -26,6 +26,36 @@ async def put(store: ObjectStore, path: str, data: bytes) -> None:
         raise StoreAway(f"{path}: {error}") from error
 
 
+async def get(store: ObjectStore, path: str) -> bytes:
+    """The bytes of a file; FileNotFoundError when it is not there, StoreAway when the store does not answer."""
+    try:
+        found = await obstore.get_async(store, path)
+        return bytes(await found.bytes_async())
+    except (NotFoundError, FileNotFoundError) as error:
+        raise FileNotFoundError(path) from error
+    except (BaseError, OSError) as error:
+        raise StoreAway(f"{path}: {error}") from error
+
+
+class Uploads:
+    """Images that platforms uploaded, in the inbox: by platform, and by the SHA-256 that their post names."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    async def keep(self, platform: str, sha256: str, data: bytes) -> None:
+        """Store an image. Again means the same bytes, and that its days in the inbox begin anew."""
+        await put(self._store, _upload_path(platform, sha256), data)
+
+    async def read(self, platform: str, sha256: str) -> bytes:
+        """The image; FileNotFoundError when it is not here, StoreAway when the store does not answer."""
+        return await get(self._store, _upload_path(platform, sha256))
+
+
+def _upload_path(platform: str, sha256: str) -> str:
+    return f"inbox/uploads/{platform}/{sha256}"
+
+
 class Evidence:
     """Images by their digest. Writing one twice is the same as once; none is ever replaced."""
 
@@ -46,13 +76,7 @@ class Evidence:
 
     async def read(self, digest: str) -> bytes:
         """The bytes of a digest; FileNotFoundError when they are not here, StoreAway when the store does not answer."""
-        try:
-            found = await obstore.get_async(self._store, self._path(digest))
-            return bytes(await found.bytes_async())
-        except (NotFoundError, FileNotFoundError) as error:
-            raise FileNotFoundError(digest) from error
-        except (BaseError, OSError) as error:
-            raise StoreAway(f"{digest}: {error}") from error
+        return await get(self._store, self._path(digest))
 
     def _path(self, digest: str) -> str:
         return evidence_path(digest, self._folder)

@@ -36,7 +36,7 @@ class Stream:
         self.partitions: dict[int, list[Record]] = {first + number: [] for number in range(PARTITIONS)}
 
     async def relay(self, *, crashes: float = 0.3) -> None:
-        """Send what waits; a crash before the mark sends it again."""
+        """Send what waits; after a crash before the mark, what was sent last is sent again."""
         async with self._judging.transaction() as connection:
             rows = await every(
                 connection,
@@ -50,8 +50,9 @@ class Stream:
             number = numbers[sum(key) % PARTITIONS]
             log = self.partitions[number]
             log.append(Record("usage.v1", number, len(log), key, bytes(row["value"])))
-        if self._chance.random() >= crashes:
-            self._marked |= {row["position"] for row in waiting}
+        self._marked |= {row["position"] for row in waiting}
+        if self._chance.random() < crashes:
+            self._marked -= {row["position"] for row in rows[-8:]}
 
 
 class Bookkeeper:

@@ -59,10 +59,10 @@ class CasePage(Value):
 
 
 class Media(Value):
-    """A published image."""
+    """A published image; without an address when the platform uploaded it."""
 
     digest: str
-    url: str
+    url: str | None
 
 
 class Sighting(Value):

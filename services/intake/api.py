@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, assert_never
@@ -61,6 +61,7 @@ class Gate:
         self._settings = settings
         self._producer = producer
         self._bodies = 0
+        self._bytes = 0
         self._under_way: Counter[str] = Counter()
 
     @asynccontextmanager
@@ -75,6 +76,23 @@ class Gate:
             yield
         finally:
             self._bodies -= 1
+
+    @asynccontextmanager
+    async def memory(self) -> AsyncIterator[Callable[[int], None]]:
+        """Count the bytes that a request holds until its answer; what this gives takes more, or refuses with 503."""
+        held = 0
+
+        def hold(count: int) -> None:
+            nonlocal held
+            if self._bytes + count > self._settings.bodies_bytes_max:
+                raise _refusal(503, "Too much is being taken in at once; send again later")
+            held += count
+            self._bytes += count
+
+        try:
+            yield hold
+        finally:
+            self._bytes -= held
 
     @asynccontextmanager
     async def passage(self, platform: str) -> AsyncIterator[None]:
@@ -110,13 +128,15 @@ def _add_webhooks(app: FastAPI, settings: IntakeSettings, parts: Parts, gate: Ga
     async def receive(platform: PlatformInPath, request: Request) -> JSONResponse:
         with WEBHOOK_SECONDS.time():
             try:
-                async with gate.reading():
-                    await _refuse_strangers(platform, request, parts, settings.webhook_bytes_max)
-                    body = await _body(request, settings)
-                webhook = Webhook(platform, dict(request.headers), body, datetime.now(UTC))
-                secret = await _secret_of(webhook, parts)
-                async with gate.passage(platform):
-                    answer = _respond(platform, await take_in(webhook, secret, parts))
+                async with gate.memory() as hold:
+                    async with gate.reading():
+                        await _refuse_strangers(platform, request, parts, settings.webhook_bytes_max)
+                        body = await _body(request, settings, hold)
+                    webhook = Webhook(platform, dict(request.headers), body, datetime.now(UTC))
+                    secret = await _secret_of(webhook, parts)
+                    async with gate.passage(platform):
+                        taken = await take_in(webhook, secret, parts, upload_bytes_max=settings.upload_bytes_max)
+                answer = _respond(platform, taken)
             except HTTPException as refusal:
                 WEBHOOKS.labels(str(refusal.status_code)).inc()
                 raise
@@ -190,7 +210,8 @@ def _add_secrets(app: FastAPI, secrets: PlatformSecrets, *, overlap: timedelta) 
 
     @app.delete("/v1/platforms/{platform}/secrets/{secret_id}", status_code=204)
     async def revoke(platform: PlatformInPath, secret_id: str, caller: SecretKeeper) -> None:
-        if not await secrets.revoke(caller, platform, secret_id, datetime.now(UTC)):
+        # No database takes a NUL, and no secret has one in its name.
+        if "\0" in secret_id or not await secrets.revoke(caller, platform, secret_id, datetime.now(UTC)):
             raise HTTPException(404, f"No secret {secret_id!r} of platform {platform!r}")
 
 
@@ -219,7 +240,7 @@ def _view(result: ItemResult) -> dict[str, object]:
     return view
 
 
-async def _body(request: Request, settings: IntakeSettings) -> bytes:
+async def _body(request: Request, settings: IntakeSettings, hold: Callable[[int], None]) -> bytes:
     taken = bytearray()
     try:
         async with asyncio.timeout(settings.body_within_s):
@@ -227,6 +248,7 @@ async def _body(request: Request, settings: IntakeSettings) -> bytes:
                 taken += chunk
                 if len(taken) > settings.webhook_bytes_max:
                     raise _too_large(settings.webhook_bytes_max)
+                hold(len(chunk))
     except TimeoutError:
         raise HTTPException(
             408, f"The body did not come within {settings.body_within_s:g} s; send it again, or a smaller one"

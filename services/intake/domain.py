@@ -38,6 +38,14 @@ class Malformed:
 Item = PostFact | Refused
 
 
+@dataclass(frozen=True)
+class Parsed:
+    """What a body says: an item per event in their order, and the images that the valid ones upload, by SHA-256."""
+
+    items: Sequence[Item]
+    uploads: Mapping[str, bytes]
+
+
 class Outcome(Enum):
     """What became of one item."""
 

@@ -1,12 +1,12 @@
 """The `generic` adapter: our own post schema, single or batch."""
 
 import json
-from datetime import datetime
 from typing import Annotated, Any, Literal, assert_never
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from services.intake.domain import Item, Malformed, Refused, with_doubt
+from services.intake.domain import Item, Malformed, Parsed, Refused, Webhook, with_doubt
+from services.intake.uploads import unpack
 from shared.events import PostContent, PostDeleted, PostEdited, PostFact, PostMeasured, PostPublished, problems_of
 from shared.values import Id, UtcDatetime, Value
 
@@ -53,10 +53,10 @@ Told = Published | Edited | Deleted | Measured
 _READER: TypeAdapter[Told] = TypeAdapter(Annotated[Told, Field(discriminator="type")])
 
 
-def parse(body: bytes, *, platform: str, livemode: bool, received_at: datetime) -> list[Item] | Malformed:
-    """The facts of a webhook body: one object, or `{"items": [...]}` with up to 500 of them."""
+def parse(webhook: Webhook, *, livemode: bool, upload_bytes_max: int) -> Parsed | Malformed:
+    """The facts of a webhook's body: one object, or `{"items": [...]}` with up to 500 of them."""
     try:
-        told = json.loads(body)
+        told = json.loads(webhook.body)
     except (ValueError, RecursionError) as error:
         return Malformed(f"the body is not JSON: {error}")
     if not isinstance(told, dict):
@@ -64,17 +64,27 @@ def parse(body: bytes, *, platform: str, livemode: bool, received_at: datetime) 
     items = told.get("items", [told])
     if not isinstance(items, list) or not 1 <= len(items) <= ITEMS_MAX:
         return Malformed(f"items: must be a list of 1 to {ITEMS_MAX} events")
-    return [_item(item, platform=platform, livemode=livemode, received_at=received_at) for item in items]
+    read: list[Item] = []
+    uploads: dict[str, bytes] = {}
+    for item in items:
+        unpacked = unpack(item, upload_bytes_max)
+        known = _read(unpacked.told)
+        problems = (*unpacked.problems, *(known.problems if isinstance(known, Refused) else ()))
+        if isinstance(known, Refused) or problems:
+            read.append(Refused(problems))
+            continue
+        uploads |= unpacked.uploads
+        read.append(with_doubt(_fact(known, platform=webhook.platform, livemode=livemode), webhook.received_at))
+    return Parsed(read, uploads)
 
 
-def _item(told: Any, *, platform: str, livemode: bool, received_at: datetime) -> Item:
+def _read(told: Any) -> Told | Refused:
     try:
-        read = _READER.validate_json(json.dumps(told), strict=False)
+        return _READER.validate_json(json.dumps(told), strict=False)
     except ValidationError as error:
         return Refused(tuple(problems_of(error)))
     except RecursionError:
         return Refused(("item: nested too deeply",))
-    return with_doubt(_fact(read, platform=platform, livemode=livemode), received_at)
 
 
 def _fact(told: Told, *, platform: str, livemode: bool) -> PostFact:

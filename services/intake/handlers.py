@@ -1,7 +1,7 @@
 """One function per request: take a webhook in, and keep the promise that accepted is kept."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,10 +19,10 @@ class Secrets(Protocol):
 
 
 class Inbox(Protocol):
-    """Raw bodies, kept until what they proved needs no proof any more."""
+    """Raw bodies and uploads, kept until what they proved needs no proof any more."""
 
-    async def keep(self, webhook: Webhook, signed_by: PlatformSecret) -> None:
-        """Store the body with the headers that signed it; durable when this returns."""
+    async def keep(self, webhook: Webhook, signed_by: PlatformSecret, uploads: Mapping[str, bytes]) -> None:
+        """Store the body with the headers that signed it, and its images by SHA-256; durable when this returns."""
 
 
 class Marks(Protocol):
@@ -73,16 +73,14 @@ async def verify(webhook: Webhook, parts: Parts) -> PlatformSecret | UnknownPlat
     return signer_of(webhook.body, webhook.headers, candidates, webhook.received_at) or NotSigned()
 
 
-async def take_in(webhook: Webhook, secret: PlatformSecret, parts: Parts) -> Answer:
-    """Keep a verified body, send, wait for the acknowledgement, mark, answer: in this order and no other."""
-    items = generic.parse(
-        webhook.body, platform=webhook.platform, livemode=secret.livemode, received_at=webhook.received_at
-    )
-    if isinstance(items, Malformed):
-        return items
-    if any(isinstance(item, PostFact) for item in items):
-        await parts.inbox.keep(webhook, secret)
-    return await _send(items, parts)
+async def take_in(webhook: Webhook, secret: PlatformSecret, parts: Parts, *, upload_bytes_max: int) -> Answer:
+    """Keep a verified body and its uploads, send, wait for the acknowledgement, mark, answer: in this order only."""
+    parsed = generic.parse(webhook, livemode=secret.livemode, upload_bytes_max=upload_bytes_max)
+    if isinstance(parsed, Malformed):
+        return parsed
+    if any(isinstance(item, PostFact) for item in parsed.items):
+        await parts.inbox.keep(webhook, secret, parsed.uploads)
+    return await _send(parsed.items, parts)
 
 
 async def _send(items: Sequence[Item], parts: Parts) -> tuple[ItemResult, ...]:

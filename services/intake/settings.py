@@ -12,9 +12,18 @@ class IntakeSettings(ServiceSettings):
     redis: RedisAddress
     store: StoreAddress = Field(description="where the inbox lies")
     secret_key: SecretKeys
-    webhook_bytes_max: int = Field(2 * 1024 * 1024, ge=1024, examples=[2097152])
+    webhook_bytes_max: int = Field(
+        12 * 1024 * 1024, ge=1024, examples=[12582912], description="of one body; base64 makes an image a third larger"
+    )
+    upload_bytes_max: int = Field(8 * 1024 * 1024, ge=1024, examples=[8388608], description="of one uploaded image")
     body_within_s: float = Field(10.0, gt=0, le=300, examples=[10.0], description="a body that comes slower: 408")
     bodies_max: int = Field(500, ge=1, examples=[500], description="being read at a time, of all senders; more: 503")
+    bodies_bytes_max: int = Field(
+        256 * 1024 * 1024,
+        ge=1024,
+        examples=[268435456],
+        description="of all bodies in memory at a time, at least webhook_bytes_max; more: 503",
+    )
     send_timeout_s: float = Field(8.0, gt=0, examples=[8.0])
     unacknowledged_max: int = Field(5_000, ge=1, examples=[5000], description="more than this in flight: 503")
     platform_requests_max: int = Field(

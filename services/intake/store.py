@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
@@ -21,7 +21,7 @@ from shared.events import PostFact
 from shared.ids import digest_of
 from shared.kafka.producer import NotSent, SteadyProducer
 from shared.logs import get_log
-from shared.objects import put
+from shared.objects import Uploads, put
 
 log = get_log()
 
@@ -130,12 +130,20 @@ class ObjectInbox:
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
+        self._uploads = Uploads(store)
 
-    async def keep(self, webhook: Webhook, signed_by: PlatformSecret) -> None:
+    async def keep(self, webhook: Webhook, signed_by: PlatformSecret, uploads: Mapping[str, bytes]) -> None:
         """Store the webhook under its day, platform, and the digests of its body and of its `webhook-id`.
 
-        The same webhook sent again on the same day is stored once; another one with the same body beside it.
+        The same webhook sent again on the same day is stored once; another one with the same body beside it. Its
+        images lie beside them by platform and digest.
         """
+        await asyncio.gather(
+            self._keep_body(webhook, signed_by),
+            *(self._uploads.keep(webhook.platform, sha256, image) for sha256, image in uploads.items()),
+        )
+
+    async def _keep_body(self, webhook: Webhook, signed_by: PlatformSecret) -> None:
         about = {
             "platform": webhook.platform,
             "received_at": webhook.received_at.isoformat(),

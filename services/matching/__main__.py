@@ -19,7 +19,7 @@ from shared.kafka.faust_worker import consume_with_faust
 from shared.kafka.lookup import LookupReader
 from shared.kafka.producer import SteadyProducer
 from shared.logs import configure_logs, get_log
-from shared.objects import Evidence, open_store
+from shared.objects import Evidence, Uploads, open_store
 from shared.outbox import Relay
 from shared.process import run_process
 from shared.safe_http import AllowedAddresses, SafeHttp
@@ -42,8 +42,9 @@ async def main() -> None:
     keys = AccessDirectory()
     access_reader = LookupReader(settings, [ACCESS.name], keys.learn)
     http = SafeHttp(AllowedAddresses.parse(settings.media_allowed_addresses))
-    evidence = Evidence(open_store(settings.store))
-    looker = ImageLooker(http, index, evidence, executor)
+    objects = open_store(settings.store)
+    evidence = Evidence(objects)
+    looker = ImageLooker(http, Uploads(objects), index, evidence, executor)
     store = MatchingStore(worker_database, attempts_max=settings.fetch_attempts_max)
     relay = Relay(worker_database, settings, topics=(SIGHTINGS,))
     producer = SteadyProducer(settings)

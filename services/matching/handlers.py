@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.matching.domain import Digests, PostKey, Seen, fold, uses_of
-from services.matching.media import ItemAt, Later, MediaOutcome, Searched
-from shared.events import PostEdited, PostFact, PostPublished, UseSeen
+from services.matching.media import ItemAt, Later, MediaOutcome, Searched, Unusable
+from shared.events import MediaItem, PostEdited, PostFact, PostPublished, UseSeen
 
 
 class Transaction(Protocol):
@@ -17,8 +17,8 @@ class Transaction(Protocol):
     async def add_facts(self, facts: Sequence[PostFact]) -> None:
         """Store the facts that are new."""
 
-    async def add_outcome(self, at: ItemAt, key: PostKey, url: str, outcome: MediaOutcome) -> None:
-        """Store what became of a media item, unless it is known; `Later` becomes a pending fetch.
+    async def add_outcome(self, at: ItemAt, key: PostKey, url: str | None, outcome: MediaOutcome) -> None:
+        """Store what became of a media item, unless it is known; `Later` becomes a pending fetch of its address.
 
         Several come in the order of their images' digests: posts share images, and two transactions their rows.
         """
@@ -47,10 +47,13 @@ class Store(Protocol):
 
 
 class Looker(Protocol):
-    """Fetches an image, keeps it as evidence when it shows a twin, and says what was seen."""
+    """Gets an image, keeps it as evidence when it shows a twin, and says what was seen."""
 
     async def look(self, url: str, *, livemode: bool, deadline_s: float) -> MediaOutcome:
         """The outcome; never raises for what a host or a file does."""
+
+    async def look_at_upload(self, platform: str, sha256: str, *, livemode: bool) -> Searched | Unusable:
+        """The same of an image that the platform uploaded; there is no host to wait for."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class Effect:
 class _Item:
     at: ItemAt
     key: PostKey
-    url: str
+    media: MediaItem
 
 
 async def on_facts(facts: Sequence[PostFact], store: Store, looker: Looker, *, deadline_s: float) -> Effect:
@@ -74,14 +77,12 @@ async def on_facts(facts: Sequence[PostFact], store: Store, looker: Looker, *, d
     items = [item for fact in facts for item in _items_of(fact)]
     known = await store.known_items([item.at for item in items])
     fresh = list({item.at: item for item in items if item.at not in known}.values())
-    outcomes = await asyncio.gather(
-        *(looker.look(item.url, livemode=item.key.livemode, deadline_s=deadline_s) for item in fresh)
-    )
+    outcomes = await asyncio.gather(*(_look(item, looker, deadline_s) for item in fresh))
     keys = sorted({PostKey.of(fact) for fact in facts})
     async with store.posts(keys) as transaction:
         await transaction.add_facts(facts)
         for item, outcome in sorted(zip(fresh, outcomes, strict=True), key=lambda found: _digest(found[1])):
-            await transaction.add_outcome(item.at, item.key, item.url, outcome)
+            await transaction.add_outcome(item.at, item.key, item.media.url, outcome)
         published = sum([await _publish_uses(key, transaction) for key in keys])
     return Effect(facts=len(facts), published=published, outcomes=tuple(outcomes))
 
@@ -91,6 +92,13 @@ async def on_fetched(at: ItemAt, key: PostKey, url: str, outcome: MediaOutcome, 
     async with store.posts([key]) as transaction:
         await transaction.add_outcome(at, key, url, outcome)
         return 0 if isinstance(outcome, Later) else await _publish_uses(key, transaction)
+
+
+async def _look(item: _Item, looker: Looker, deadline_s: float) -> MediaOutcome:
+    key, media = item.key, item.media
+    if media.url is not None:
+        return await looker.look(media.url, livemode=key.livemode, deadline_s=deadline_s)
+    return await looker.look_at_upload(key.platform, media.upload_sha256 or "", livemode=key.livemode)
 
 
 async def _publish_uses(key: PostKey, transaction: Transaction) -> int:
@@ -111,4 +119,4 @@ def _items_of(fact: PostFact) -> list[_Item]:
         return []
     key = PostKey.of(fact)
     event_id = str(fact.event_id())
-    return [_Item(ItemAt(event_id, number), key, item.url) for number, item in enumerate(fact.post.media)]
+    return [_Item(ItemAt(event_id, number), key, item) for number, item in enumerate(fact.post.media)]

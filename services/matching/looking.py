@@ -1,4 +1,4 @@
-"""From an address to what its image shows: fetch safely, decode, search, keep the evidence."""
+"""From an address or an upload to what its image shows: fetch safely or read, decode, search, keep the evidence."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from services.matching.metrics import FETCHES, IMAGE_SECONDS
 from services.matching.recognition import Match, ReferenceIndex
 from shared.fingerprints import Undecodable, decode, fingerprint_query
 from shared.ids import digest_of
-from shared.objects import Evidence
+from shared.objects import Evidence, Uploads
 from shared.safe_http import Refused, SafeHttp, Unreachable
 
 IMAGE_BYTES_MAX = 25 * 1024 * 1024
@@ -20,8 +20,11 @@ IMAGE_BYTES_MAX = 25 * 1024 * 1024
 class ImageLooker:
     """Looks at published images; the heavy work runs on an executor, off the event loop."""
 
-    def __init__(self, http: SafeHttp, index: ReferenceIndex, evidence: Evidence, executor: Executor) -> None:
+    def __init__(
+        self, http: SafeHttp, uploads: Uploads, index: ReferenceIndex, evidence: Evidence, executor: Executor
+    ) -> None:
         self._http = http
+        self._uploads = uploads
         self._index = index
         self._evidence = evidence
         self._executor = executor
@@ -46,6 +49,19 @@ class ImageLooker:
             FETCHES.labels("refused").inc()
             return image
         FETCHES.labels("fetched").inc()
+        return await self._search(image, livemode=livemode)
+
+    async def look_at_upload(self, platform: str, sha256: str, *, livemode: bool) -> Searched | Unusable:
+        """What an uploaded image shows; StoreAway when the store does not answer: intake stored it before it sent."""
+        try:
+            image = await self._uploads.read(platform, sha256)
+        except FileNotFoundError:
+            FETCHES.labels("missing").inc()
+            return Unusable("unfetchable", "the uploaded image is not in the store")
+        FETCHES.labels("uploaded").inc()
+        return await self._search(image, livemode=livemode)
+
+    async def _search(self, image: bytes, *, livemode: bool) -> Searched | Unusable:
         loop = asyncio.get_running_loop()
         outcome = await loop.run_in_executor(self._executor, search_image, image, self._index, livemode)
         if isinstance(outcome, Searched) and outcome.seen:

@@ -10,7 +10,7 @@ from shared.settings import ServiceSettings
 class MatchingSettings(ServiceSettings):
     """What matching runs with."""
 
-    store: StoreAddress = Field(description="where the evidence lies")
+    store: StoreAddress = Field(description="where the evidence lies, and intake's uploads")
     media_allowed_addresses: AllowedAddressesText = Field(
         "", examples=["127.0.0.1:8099"], description="loopback or private address:port pairs that may be fetched from"
     )

@@ -125,7 +125,7 @@ class _Transaction:
                 "update facts set value = %s where event_id = %s", (merged.encode(), fact.event_id())
             )
 
-    async def add_outcome(self, at: ItemAt, key: PostKey, url: str, outcome: MediaOutcome) -> None:
+    async def add_outcome(self, at: ItemAt, key: PostKey, url: str | None, outcome: MediaOutcome) -> None:
         if isinstance(outcome, Later):
             waits = await self._wait(at, key, url, outcome)
             if waits:
@@ -153,7 +153,7 @@ class _Transaction:
         if added is not None:
             MEDIA.labels(name).inc()
 
-    async def _wait(self, at: ItemAt, key: PostKey, url: str, outcome: Later) -> bool:
+    async def _wait(self, at: ItemAt, key: PostKey, url: str | None, outcome: Later) -> bool:
         place = (at.event_id, at.number)
         known = await one(self._connection, "select outcome from media where event_id = %s and number = %s", place)
         if known is not None:

@@ -1,9 +1,9 @@
 """posts.v1: facts about posts, as the platforms told them."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from shared.events.base import FactEvent, content_digest
 from shared.events.topics import POSTS
@@ -11,6 +11,7 @@ from shared.ids import derived_id
 from shared.values import Id, Platform, Territory, UtcDatetime, Value
 
 COUNT_MAX = 2**63 - 1
+MEDIA_MAX = 20
 
 MediaUse = Literal["organic", "paid", "story"]
 Account = Annotated[
@@ -24,12 +25,23 @@ Account = Annotated[
 ]
 
 
-class MediaItem(Value):
-    """One picture of a post."""
+Address = Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\x00-\x20\x7f]+$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
-    url: str = Field(
-        max_length=2048, pattern=r"^https?://[^\x00-\x20\x7f]+$", description="where the platform serves the image"
+
+class MediaItem(Value):
+    """One picture of a post: at an address, or uploaded; never both, never neither."""
+
+    url: Address | None = Field(default=None, description="where the platform serves the image; null: it was uploaded")
+    upload_sha256: Sha256 | None = Field(
+        default=None, description="the SHA-256 of the uploaded image, in hexadecimal; null: it has an address"
     )
+
+    @model_validator(mode="after")
+    def _is_one_picture(self) -> Self:
+        if (self.url is None) == (self.upload_sha256 is None):
+            raise ValueError("needs exactly one of url and upload_sha256")
+        return self
 
 
 class PostContent(Value):
@@ -42,10 +54,10 @@ class PostContent(Value):
         default=(), max_length=300, description="where it is shown; empty: not known"
     )
     media_use: MediaUse = "organic"
-    product_category: str | None = Field(default=None, max_length=100)
+    product_category: str | None = Field(default=None, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")
     ai_label_shown: bool | None = Field(default=None, description="null: the platform does not say")
     reposts: Id | None = Field(default=None, description="the post of the same platform that this one reposts")
-    media: tuple[MediaItem, ...] = Field(min_length=1, max_length=20)
+    media: tuple[MediaItem, ...] = Field(min_length=1, max_length=MEDIA_MAX)
 
 
 class PostFact(FactEvent):

@@ -18,7 +18,7 @@ class Sighting(Value):
     sighting_id: Id
     reference_id: Id
     media_digest: Digest
-    media_url: str
+    media_url: str | None = Field(description="where the image was published; null: it was uploaded")
     score: float = Field(ge=0, le=1)
     region: tuple[float, float, float, float] = Field(description="x0, y0, x1, y1 in pixels of the published image")
     transform: Matrix = Field(description="reference pixels to pixels of the published image")

@@ -77,6 +77,14 @@ def test_a_fact_told_again_is_the_same_event_and_another_fact_is_another() -> No
     assert len({fact.event_id(), *(other.event_id() for other in others)}) == 5
 
 
+@pytest.mark.parametrize("item", [{}, {"url": "https://i.example/1", "upload_sha256": "0" * 64}])
+def test_a_picture_has_an_address_or_was_uploaded(item: dict[str, str]) -> None:
+    envelope = json.loads(a_published().encode())
+    envelope["data"]["post"]["media"] = [item]
+    with pytest.raises(Unreadable, match="exactly one of url and upload_sha256"):
+        read_event(POSTS.name, b"instagram:p1", json.dumps(envelope).encode())
+
+
 def test_the_id_of_a_state_follows_from_topic_key_and_revision_alone() -> None:
     assert a_use_seen(occurred_at=NOON + ONE_HOUR).event_id() == a_use_seen().event_id()
     assert a_use_seen(revision=2).event_id() != a_use_seen().event_id()

@@ -152,6 +152,14 @@ async def test_a_page_that_a_role_may_not_see_says_so(visitor):
     assert "This page is not for you" in await visitor.see("/cases", 403)
 
 
+async def test_a_picture_that_the_platform_uploaded_has_no_address(visitor):
+    visitor.behind.cases.add(an_infringement("use-8", sightings=(a_sighting(media_url=None),)))
+    await visitor.sign_in()
+    page = await visitor.see("/cases/use-8")
+    assert "The platform sent us the picture itself" in page
+    assert "None" not in page
+
+
 async def test_what_strangers_wrote_stays_text(visitor):
     hostile = '"><script>alert(1)</script>'
     reason = Reason(dimension="account", text=hostile)

@@ -1,6 +1,8 @@
 """Intake over HTTP on real PostgreSQL, Redis and Kafka."""
 
 import asyncio
+import base64
+import hashlib
 import json
 import uuid
 from collections.abc import AsyncIterator
@@ -11,6 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 from cryptography.fernet import Fernet, MultiFernet
+from fastapi import FastAPI
 from pydantic import SecretStr
 from redis.asyncio import Redis
 from standardwebhooks import Webhook as Signer
@@ -45,8 +48,12 @@ class Keys:
 class Intake:
     """The application with its client, and a platform of its own."""
 
-    def __init__(self, client: httpx2.AsyncClient, redis: Redis, folder: Path) -> None:
+    def __init__(
+        self, app: FastAPI, client: httpx2.AsyncClient, redis: Redis, database: Database, folder: Path
+    ) -> None:
+        self.app = app
         self.client = client
+        self.database = database
         self.redis = redis
         self.folder = folder
         self.platform = f"p-{uuid.uuid4().hex[:12]}"
@@ -86,6 +93,8 @@ async def intake(stack: Parts, tmp_path: Path) -> AsyncIterator[Intake]:
         webhook_bytes_max=4096,
         body_within_s=0.5,
         bodies_max=2,
+        bodies_bytes_max=6000,
+        upload_bytes_max=1024,
     )
     database = Database(settings.database_api, "intake")
     producer = SteadyProducer(settings)
@@ -97,9 +106,9 @@ async def intake(stack: Parts, tmp_path: Path) -> AsyncIterator[Intake]:
         stream=PostsStream(producer),
     )
     await database.open()
-    transport = httpx2.ASGITransport(build_app(settings, parts, producer, Keys()))
-    async with httpx2.AsyncClient(transport=transport, base_url="http://intake") as client:
-        intake = Intake(client, redis, tmp_path)
+    app = build_app(settings, parts, producer, Keys())
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://intake") as client:
+        intake = Intake(app, client, redis, database, tmp_path)
         await intake.register()
         yield intake
     await producer.stop()
@@ -210,6 +219,73 @@ async def test_slow_bodies_of_strangers_end_soon_and_spend_no_place_of_the_platf
     assert (await intake.send(body(event()))).status_code == 202
 
 
+async def test_bodies_that_are_too_much_together_are_told_to_come_later(intake: Intake) -> None:
+    async def large() -> AsyncIterator[bytes]:
+        yield b" " * 4000
+        await asyncio.sleep(60)
+
+    path = f"/v1/platforms/{intake.platform}/webhooks"
+    claimed = {"webhook-id": "m", "webhook-timestamp": "1", "webhook-signature": "v1,eA=="}
+    stranger = asyncio.create_task(intake.client.post(path, content=large(), headers=claimed))
+    await asyncio.sleep(0.2)
+    full = await intake.send(body(event()) + b" " * 3000)
+    assert (full.status_code, full.headers["retry-after"]) == (503, "2")
+    assert (await stranger).status_code == 408
+    assert (await intake.send(body(event()) + b" " * 3000)).status_code == 202
+
+
+async def test_a_platform_that_leaves_in_the_middle_of_its_body_leaves_no_trace_of_a_fault(intake: Intake) -> None:
+    claimed = {"webhook-id": "m", "webhook-timestamp": "1", "webhook-signature": "v1,eA=="}
+    messages = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+    answered: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        answered.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": f"/v1/platforms/{intake.platform}/webhooks",
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in claimed.items()],
+    }
+    await intake.app(scope, receive, send)
+    assert answered[0]["status"] == 400
+
+
+async def test_an_uploaded_image_lies_in_the_inbox_before_its_digest_goes_on(stack: Parts, intake: Intake) -> None:
+    image = uuid.uuid4().bytes * 40
+    post = {"account": "acme", "media": [{"image_base64": base64.b64encode(image).decode()}]}
+    assert (await intake.send(body(event(post=post)))).status_code == 202
+    sha256 = hashlib.sha256(image).hexdigest()
+    assert (intake.folder / "inbox" / "uploads" / intake.platform / sha256).read_bytes() == image
+    posts = [json.loads(record.value or b"") for record in await read_all(stack.kafka_settings, POSTS.name)]
+    [media] = [post["data"]["post"]["media"] for post in posts if post["data"]["platform"] == intake.platform]
+    assert media == [{"url": None, "upload_sha256": sha256}]
+
+
+async def test_a_store_that_is_away_is_503_and_nothing_is_sent(stack: Parts, intake: Intake) -> None:
+    (intake.folder / "inbox").write_text("in the way of the folder")
+    answer = await intake.send(body(event()))
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    keys = [record.key or b"" for record in await read_all(stack.kafka_settings, POSTS.name)]
+    assert not any(key.startswith(intake.platform.encode()) for key in keys)
+    (intake.folder / "inbox").unlink()
+    assert (await intake.send(body(event()))).status_code == 202
+
+
+async def test_a_database_that_is_away_is_503(intake: Intake) -> None:
+    await intake.database.close()
+    for answer in (
+        await intake.send(body(event()), platform="not-known-yet"),
+        await intake.as_operator("PUT", "/v1/platforms/x"),
+    ):
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+
+
 async def test_two_webhooks_with_the_same_body_are_both_in_the_inbox(intake: Intake) -> None:
     same = body(event())
     for message in ("m1", "m2", "m1"):
@@ -242,6 +318,12 @@ async def test_a_platform_keeps_only_its_own_secrets(intake: Intake) -> None:
     secret_id = (await intake.client.get(path, headers=mine)).json()[0]["secret_id"]
     assert (await intake.client.delete(f"{path}/{secret_id}", headers=foreign)).status_code == 404
     assert (await intake.client.get(path)).status_code == 401
+    for nowhere in ("Instagram", "no%20where"):
+        assert (await intake.as_operator("GET", f"/v1/platforms/{nowhere}/secrets")).status_code == 404
+        assert (await intake.as_operator("POST", f"/v1/platforms/{nowhere}/secrets")).status_code == 404
+        assert (await intake.as_operator("PUT", f"/v1/platforms/{nowhere}")).status_code == 422
+    for name in ("psec_none", "%00"):
+        assert (await intake.as_operator("DELETE", f"{path}/{name}")).status_code == 404
 
 
 async def test_a_sandbox_key_neither_sees_nor_revokes_live_secrets(intake: Intake) -> None:

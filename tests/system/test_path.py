@@ -1,5 +1,7 @@
 """From a signed webhook to a ledger entry, an alert and a statement, over public interfaces only."""
 
+import base64
+import hashlib
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -52,7 +54,15 @@ class Agency:
     def publish(self, post_id: str, image: bytes, **post: Any) -> dict[str, Any]:
         """Publish a post with this image; the outcome that intake answered."""
         url = self.world.images.show(f"{post_id}.jpg", image)
-        content = {"account": self.account, "territories": ["DE"], "media": [{"url": url}], **post}
+        return self.tell(post_id, {"url": url}, **post)
+
+    def upload(self, post_id: str, image: bytes, **post: Any) -> dict[str, Any]:
+        """The same with the image in the webhook: no host serves it."""
+        return self.tell(post_id, {"image_base64": base64.b64encode(image).decode()}, **post)
+
+    def tell(self, post_id: str, media: dict[str, str], **post: Any) -> dict[str, Any]:
+        """Tell intake of a post with this media item; the outcome that intake answered."""
+        content = {"account": self.account, "territories": ["DE"], "media": [media], **post}
         event = {"type": "post.published", "post_id": post_id, "occurred_at": NOW.isoformat(), "post": content}
         answer = self.world.send(self.platform, self.platform_secret, event)
         assert answer.status_code == 202, answer.text
@@ -196,6 +206,24 @@ def test_a_post_of_a_stranger_is_unlicensed(agency: Agency) -> None:
     post_id = f"stranger-{agency.agency_id}"
     agency.publish(post_id, jpeg(agency.picture, 50), account="nobody-we-know")
     eventually(lambda: agency.verdict_of(post_id) == "unlicensed")
+
+
+def test_an_uploaded_copy_of_a_reference_ends_as_a_sighting_and_its_alert_has_no_address(
+    world: World, agency: Agency
+) -> None:
+    post_id = f"uploaded-{agency.agency_id}"
+    image = jpeg(cropped(agency.picture), 65)
+    assert agency.upload(post_id, image, account="nobody-we-know")["outcome"] == "accepted"
+    eventually(lambda: agency.verdict_of(post_id) == "unlicensed")
+    found = eventually(
+        lambda: next((told for told in world.receiver.alerts(agency.alert_secret) if post_id in str(told)), None)
+    )
+    [sighting] = found["data"]["sightings"]
+    digest = f"sha256:{hashlib.sha256(image).hexdigest()}"
+    assert (sighting["media"]["digest"], sighting["media"]["url"]) == (digest, None)
+    picture = world.clients["matching"].get(f"/v1/media/{digest}", headers={"Authorization": f"Bearer {agency.key}"})
+    assert picture.content == image
+    assert agency.upload(post_id, image, account="nobody-we-know")["outcome"] == "duplicate"
 
 
 def test_a_picture_of_nobody_leaves_no_use(agency: Agency) -> None:

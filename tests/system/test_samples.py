@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.pictures import draw, jpeg
 from tests.system.world import World
 
 
-def sample(project: Path, language: str) -> str:
+def samples(project: Path, language: str) -> list[str]:
     text = (project / "docs" / "integrate-platform.md").read_text()
-    [code] = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
-    return str(code)
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -27,18 +27,33 @@ def environment(world: World) -> dict[str, str]:
     return {**os.environ, "SECRET": secret, "ADDRESS": address}
 
 
-def test_the_python_sample_is_accepted(project: Path, environment: dict[str, str]) -> None:
+def run_python(code: str, environment: dict[str, str], folder: Path) -> tuple[str, str]:
     done = subprocess.run(
-        [sys.executable, "-c", sample(project, "python")],
+        [sys.executable, "-c", code],
         env=environment,
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
     status, _, answer = done.stdout.partition(" ")
-    assert status == "202"
-    assert json.loads(answer)["results"][0]["outcome"] == "accepted"
+    return status, json.loads(answer)["results"][0]["outcome"]
+
+
+def test_the_python_sample_is_accepted(project: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    whole, _ = samples(project, "python")
+    assert run_python(whole, environment, tmp_path) == ("202", "accepted")
+
+
+def test_the_python_sample_that_uploads_a_picture_is_accepted(
+    project: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    tmp_path.joinpath("picture.jpg").write_bytes(jpeg(draw(7)))
+    whole, upload = samples(project, "python")
+    assert whole.count("body = ") == 1
+    code = whole.replace("body = ", upload + "body = ")
+    assert run_python(code, environment, tmp_path) == ("202", "accepted")
 
 
 def test_the_curl_sample_is_accepted(project: Path, environment: dict[str, str]) -> None:
@@ -46,7 +61,7 @@ def test_the_curl_sample_is_accepted(project: Path, environment: dict[str, str])
     if missing:
         pytest.skip(f"needs the packages {', '.join(missing)}")
     done = subprocess.run(
-        ["/bin/bash", "-c", sample(project, "bash")],
+        ["/bin/bash", "-c", *samples(project, "bash")],
         env=environment,
         capture_output=True,
         text=True,

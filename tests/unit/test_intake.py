@@ -1,14 +1,16 @@
 """What a webhook says, who signed it, and what intake answers; the order of effects."""
 
+import base64
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from standardwebhooks import Webhook as Signer
 
-from services.intake.domain import ItemResult, Malformed, Outcome, Refused, Webhook, status_of
+from services.intake.domain import ItemResult, Malformed, Outcome, Parsed, Refused, Webhook, status_of
 from services.intake.generic import parse
 from services.intake.handlers import NotSigned, Parts, UnknownPlatform, take_in, verify
 from services.intake.signatures import PlatformSecret, new_secret_text, signer_of
@@ -16,6 +18,7 @@ from shared.events import PostFact, PostPublished
 
 NOW = datetime.now(UTC)
 SECRET = new_secret_text()
+UPLOAD_BYTES_MAX = 1000
 
 
 def told(**changes: Any) -> dict[str, Any]:
@@ -23,10 +26,22 @@ def told(**changes: Any) -> dict[str, Any]:
     return {"type": "post.published", "post_id": "p1", "occurred_at": NOW.isoformat(), "post": post, **changes}
 
 
+def read(body: bytes) -> Parsed | Malformed:
+    return parse(Webhook("instagram", {}, body, NOW), livemode=True, upload_bytes_max=UPLOAD_BYTES_MAX)
+
+
 def parsed(value: object) -> list[Any]:
-    items = parse(json.dumps(value).encode(), platform="instagram", livemode=True, received_at=NOW)
-    assert isinstance(items, list)
-    return items
+    whole = read(json.dumps(value).encode())
+    assert isinstance(whole, Parsed)
+    return list(whole.items)
+
+
+def showing(*media: Any, **changes: Any) -> dict[str, Any]:
+    return told(post={"account": "acme", "media": list(media)}, **changes)
+
+
+def uploaded(image: bytes) -> dict[str, str]:
+    return {"image_base64": base64.b64encode(image).decode()}
 
 
 def a_secret(**changes: Any) -> PlatformSecret:
@@ -76,7 +91,63 @@ def test_a_wrong_item_names_its_field(change: dict[str, Any], named: str) -> Non
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"items": []}', b'{"items": 3}', b"[" * 100_000])
 def test_a_body_that_is_no_webhook_is_malformed(body: bytes) -> None:
-    assert isinstance(parse(body, platform="instagram", livemode=True, received_at=NOW), Malformed)
+    assert isinstance(read(body), Malformed)
+
+
+def test_an_uploaded_image_becomes_its_digest_and_nothing_else_tells_the_fact() -> None:
+    whole = read(json.dumps(showing(uploaded(b"image"), {"url": "https://i.example/1.jpg"})).encode())
+    assert isinstance(whole, Parsed)
+    sha256 = hashlib.sha256(b"image").hexdigest()
+    assert whole.uploads == {sha256: b"image"}
+    [fact] = whole.items
+    assert isinstance(fact, PostPublished)
+    assert [(item.url, item.upload_sha256) for item in fact.post.media] == [
+        (None, sha256),
+        ("https://i.example/1.jpg", None),
+    ]
+    assert b"image_base64" not in fact.encode()
+    again, other = parsed(
+        {"items": [showing(uploaded(b"image"), {"url": "https://i.example/1.jpg"}), showing(uploaded(b"x"))]}
+    )
+    assert again.event_id() == fact.event_id() != other.event_id()
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        ({}, "media.1: needs exactly one of url and image_base64; got neither"),
+        ({"upload_sha256": "0" * 64}, "media.1: needs exactly one of url and image_base64; got neither"),
+        ({"url": "https://i.example/1.jpg", **uploaded(b"x")}, "media.1: needs exactly one"),
+        ({"image_base64": 7}, "media.1.image_base64: must be a string"),
+        ({"image_base64": ""}, "media.1.image_base64: holds no image"),
+        ({"image_base64": "data:image/png;base64,AAAA"}, "media.1.image_base64: must be standard base64"),
+        ({"image_base64": "ÄÖÜ="}, "media.1.image_base64: must be standard base64"),
+        (uploaded(bytes(UPLOAD_BYTES_MAX + 1)), "media.1.image_base64: the image has 1001 bytes, more than 1000"),
+        (7, "media.1"),
+    ],
+)
+def test_a_wrong_media_item_is_named_beside_other_wrong_fields(item: Any, said: str) -> None:
+    whole = read(json.dumps(showing(uploaded(b"image"), item, post_id="")).encode())
+    assert isinstance(whole, Parsed)
+    assert whole.uploads == {}
+    [refused] = whole.items
+    assert isinstance(refused, Refused)
+    assert any(said in problem for problem in refused.problems)
+    assert any("post_id" in problem for problem in refused.problems)
+    assert not any("upload_sha256" in problem for problem in refused.problems)
+
+
+def test_an_upload_may_be_as_large_as_the_limit_and_posts_show_twenty_images() -> None:
+    assert isinstance(parsed(showing(uploaded(bytes(UPLOAD_BYTES_MAX))))[0], PostFact)
+    assert isinstance(parsed(showing(*[uploaded(b"x")] * 20))[0], PostFact)
+    [refused] = parsed(showing(*[uploaded(b"x")] * 21))
+    assert isinstance(refused, Refused)
+    assert "media" in refused.problems[0]
+
+
+def test_a_category_that_no_database_takes_is_refused() -> None:
+    [refused] = parsed(told(post={"account": "a", "media": [{"url": "https://i.example/1"}], "product_category": "\0"}))
+    assert isinstance(refused, Refused)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +228,7 @@ class Diary:
         self.broker = broker
         self.happened: list[str] = []
         self.marked: set[str] = set()
+        self.uploads: dict[str, bytes] = {}
 
     @property
     def parts(self) -> Parts:
@@ -165,8 +237,9 @@ class Diary:
     async def of_platform(self, platform: str) -> Sequence[PlatformSecret] | None:
         return [a_secret()] if platform == "instagram" else None
 
-    async def keep(self, webhook: Webhook, signed_by: PlatformSecret) -> None:
+    async def keep(self, webhook: Webhook, signed_by: PlatformSecret, uploads: Mapping[str, bytes]) -> None:
         self.happened.append("kept")
+        self.uploads |= uploads
 
     async def known(self, event_ids: Sequence[str]) -> set[str]:
         return set(event_ids) & self.marked
@@ -189,7 +262,7 @@ async def taken(diary: Diary, value: object) -> tuple[ItemResult, ...]:
     sent = webhook(value)
     secret = await verify(sent, diary.parts)
     assert isinstance(secret, PlatformSecret)
-    answer = await take_in(sent, secret, diary.parts)
+    answer = await take_in(sent, secret, diary.parts, upload_bytes_max=UPLOAD_BYTES_MAX)
     assert isinstance(answer, tuple)
     return answer
 
@@ -214,6 +287,19 @@ async def test_the_same_fact_twice_in_a_batch_is_sent_once() -> None:
     first, second = await taken(diary, {"items": [told(), told()]})
     assert (first.outcome, second.outcome) == (Outcome.ACCEPTED, Outcome.DUPLICATE)
     assert diary.happened.count("sent") == 1
+
+
+async def test_what_is_twice_in_a_batch_and_was_not_sent_is_no_duplicate() -> None:
+    results = await taken(Diary(broker=False), {"items": [told(), told()]})
+    assert [result.outcome for result in results] == [Outcome.NOT_SENT, Outcome.NOT_SENT]
+    assert status_of(results) == 503
+
+
+async def test_only_images_of_valid_items_are_kept_and_before_anything_is_sent() -> None:
+    diary = Diary()
+    await taken(diary, {"items": [showing(uploaded(b"good")), showing(uploaded(b"bad"), post_id="")]})
+    assert list(diary.uploads.values()) == [b"good"]
+    assert diary.happened == ["kept", "sent", "marked"]
 
 
 async def test_a_copy_that_says_that_it_is_live_gets_through_after_one_that_did_not() -> None:

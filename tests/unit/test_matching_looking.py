@@ -2,6 +2,7 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from obstore.store import LocalStore, MemoryStore
@@ -11,7 +12,7 @@ from services.matching.looking import ImageLooker
 from services.matching.media import Later, Unusable
 from services.matching.recognition import ReferenceIndex
 from shared.kafka.batches import PASSING_FAULTS
-from shared.objects import Evidence, StoreAway
+from shared.objects import Evidence, StoreAway, Uploads
 from shared.safe_http import SafeHttp
 
 
@@ -19,7 +20,7 @@ from shared.safe_http import SafeHttp
 async def test_a_url_that_cannot_be_read_is_unfetchable_and_no_fault_of_the_post(url: str) -> None:
     http = SafeHttp()
     with ThreadPoolExecutor(1) as executor:
-        looker = ImageLooker(http, ReferenceIndex(), Evidence(MemoryStore()), executor)
+        looker = ImageLooker(http, Uploads(MemoryStore()), ReferenceIndex(), Evidence(MemoryStore()), executor)
         outcome = await looker.look(url, livemode=True, deadline_s=1.0)
     await http.aclose()
     assert isinstance(outcome, Unusable)
@@ -70,6 +71,28 @@ async def test_a_store_that_is_away_is_a_passing_fault(tmp_path: object) -> None
     with pytest.raises(StoreAway) as away:
         await evidence.keep(b"image")
     assert isinstance(away.value, PASSING_FAULTS)
+
+
+async def test_an_upload_is_read_from_the_store_and_what_is_missing_there_is_unfetchable() -> None:
+    uploads = Uploads(MemoryStore())
+    await uploads.keep("instagram", "a" * 64, b"no image")
+    with ThreadPoolExecutor(1) as executor:
+        looker = ImageLooker(SafeHttp(), uploads, ReferenceIndex(), Evidence(MemoryStore()), executor)
+        read = await looker.look_at_upload("instagram", "a" * 64, livemode=True)
+        missing = await looker.look_at_upload("instagram", "b" * 64, livemode=True)
+        foreign = await looker.look_at_upload("tiktok", "a" * 64, livemode=True)
+    assert isinstance(read, Unusable)
+    assert read.outcome == "undecodable"
+    assert missing == foreign == Unusable("unfetchable", "the uploaded image is not in the store")
+
+
+async def test_an_upload_in_a_store_that_is_away_is_a_passing_fault(tmp_path: Path) -> None:
+    tmp_path.joinpath("inbox").write_text("in the way")
+    with ThreadPoolExecutor(1) as executor:
+        uploads = Uploads(LocalStore(tmp_path))
+        looker = ImageLooker(SafeHttp(), uploads, ReferenceIndex(), Evidence(MemoryStore()), executor)
+        with pytest.raises(PASSING_FAULTS):
+            await looker.look_at_upload("instagram", "a" * 64, livemode=True)
 
 
 async def test_what_is_not_in_the_store_is_not_found() -> None:
