@@ -34,7 +34,7 @@ from tests.conftest import Parts
 class WholeReader:
     """A reader that has always learnt everything."""
 
-    def caught_up(self) -> bool:
+    def caught_up(self, within_s: float) -> bool:
         return True
 
     def has_learnt(self, end_offsets: Any) -> bool:

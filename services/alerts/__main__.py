@@ -21,6 +21,7 @@ from shared.kafka.lookup import LookupReader
 from shared.kafka.producer import SteadyProducer
 from shared.logs import configure_logs, get_log
 from shared.outbox import Relay
+from shared.outbox.watch import OutboxWatch
 from shared.process import Loop, run_process
 from shared.safe_http import SafeHttp
 from shared.setting_types import cipher_of
@@ -53,7 +54,10 @@ async def main() -> None:
         overlap=timedelta(hours=settings.alerts_secret_overlap_h),
     )
     health = Health()
-    health.ready_when("access", lambda: None if access.caught_up() else "API keys are not read to their end yet")
+    watch = OutboxWatch(worker)
+    health.ready_when("database", watch.database)
+    health.ready_when("relay", watch.relay)
+    health.ready_when("access", access.problem)
     health.add_pages(app)
     queue = DeliveryStore(
         worker,
@@ -72,6 +76,7 @@ async def main() -> None:
         "deliveries": deliverer.run,
         "measure": deliverer.measure,
         "relay": Relay(worker, settings, topics=(CASES, ALLOWANCES)).run,
+        "watch": watch.run,
     }
     await worker.open()
     await api.open()

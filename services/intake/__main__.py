@@ -10,6 +10,7 @@ from services.intake.settings import IntakeSettings
 from services.intake.store import ObjectInbox, PlatformSecrets, PostsStream, RedisMarks
 from shared.access import AccessDirectory
 from shared.database import Database
+from shared.database.watch import DatabaseWatch
 from shared.events.topics import ACCESS
 from shared.health import Health
 from shared.kafka.lookup import LookupReader
@@ -40,11 +41,14 @@ async def main() -> None:
     )
     app = build_app(settings, parts, producer, keys)
     health = Health()
-    health.ready_when("access", lambda: None if reader.caught_up() else "API keys are not read to their end yet")
+    watch = DatabaseWatch(database)
+    health.ready_when("database", watch.problem)
+    health.ready_when("access", reader.problem)
     health.add_pages(app)
     await database.open()
+    loops = {"access": reader.run, "watch": watch.run}
     try:
-        await run_process(app, {"access": reader.run}, host=settings.http_host, port=settings.http_port)
+        await run_process(app, loops, host=settings.http_host, port=settings.http_port)
     finally:
         await producer.stop()
         await database.close()

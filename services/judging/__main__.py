@@ -32,6 +32,7 @@ from shared.kafka.lookup import LookupReader
 from shared.kafka.producer import SteadyProducer
 from shared.logs import configure_logs, get_log
 from shared.outbox import Relay
+from shared.outbox.watch import OutboxWatch
 from shared.process import run_process
 
 log = get_log()
@@ -82,9 +83,12 @@ async def main() -> None:
         )
 
     health = Health()
-    health.ready_when("lookups", lambda: None if reader.caught_up() else "lookup data is not read to its end yet")
+    watch = OutboxWatch(database)
+    health.ready_when("database", watch.database)
+    health.ready_when("relay", watch.relay)
+    health.ready_when("lookups", reader.problem)
     health.ready_when("unreadable_lookups", lookout.unreadable_problem)
-    health.ready_when("access", lambda: None if access.caught_up() else "API keys are not read to their end yet")
+    health.ready_when("access", access.problem)
     app = build_app(UseViews(requests), keys, problem=lookout.problem)
     health.add_pages(app)
     await database.open()
@@ -96,6 +100,7 @@ async def main() -> None:
         "judging_again": again.run,
         "lookout": lookout.run,
         "relay": relay.run,
+        "watch": watch.run,
     }
     try:
         await run_process(app, loops, host=settings.http_host, port=settings.http_port)

@@ -15,15 +15,15 @@ REGISTRY = "registry"
 class Progress:
     """How far the lookup data has been learnt, as of now."""
 
-    read_to_end_once: bool
+    read_to_end: bool
     watermark: Watermark | None
     watermark_learnt: bool
 
 
 def why_not_fresh(progress: Progress, now: datetime) -> str | None:
     """What is missing before anybody may be accused; None when nothing is."""
-    if not progress.read_to_end_once:
-        return "the lookup topics are not read to their end yet"
+    if not progress.read_to_end:
+        return "the lookup topics are not read to their end"
     if progress.watermark is None:
         return "registry has told no watermark yet"
     age = now - progress.watermark.occurred_at
@@ -39,8 +39,8 @@ def why_not_fresh(progress: Progress, now: datetime) -> str | None:
 class Reads(Protocol):
     """The reader of the lookup topics."""
 
-    def caught_up(self) -> bool:
-        """Has everything been learnt that was there when reading began?"""
+    def caught_up(self, within_s: float) -> bool:
+        """Has everything been learnt that was there `within_s` ago?"""
 
     def has_learnt(self, end_offsets: Mapping[str, Mapping[int, int]]) -> bool:
         """Has everything below these offsets been learnt?"""
@@ -68,7 +68,7 @@ class Freshness:
         """Why nobody may be accused now, as far as the reader goes; None when the data is fresh."""
         reader, watermark = self._reader, self._watermark
         progress = Progress(
-            read_to_end_once=reader is not None and reader.caught_up(),
+            read_to_end=reader is not None and reader.caught_up(WATERMARK_AGE_MAX.total_seconds()),
             watermark=watermark,
             watermark_learnt=reader is not None and watermark is not None and reader.has_learnt(watermark.end_offsets),
         )

@@ -21,6 +21,7 @@ from shared.kafka.producer import SteadyProducer
 from shared.logs import configure_logs, get_log
 from shared.objects import Evidence, Uploads, open_store
 from shared.outbox import Relay
+from shared.outbox.watch import OutboxWatch
 from shared.process import run_process
 from shared.safe_http import AllowedAddresses, SafeHttp
 
@@ -65,10 +66,11 @@ async def main() -> None:
         )
 
     health = Health()
-    health.ready_when(
-        "references", lambda: None if reference_reader.caught_up() else "the reference index is not caught up"
-    )
-    health.ready_when("access", lambda: None if access_reader.caught_up() else "API keys are not caught up")
+    watch = OutboxWatch(worker_database)
+    health.ready_when("database", watch.database)
+    health.ready_when("relay", watch.relay)
+    health.ready_when("references", reference_reader.problem)
+    health.ready_when("access", access_reader.problem)
     app = build_app(MediaViews(api_database), evidence, keys)
     health.add_pages(app)
     await worker_database.open()
@@ -79,6 +81,7 @@ async def main() -> None:
         "posts": consume,
         "pending_fetches": PendingFetches(store, looker, relay, fetch_s=settings.fetch_later_s).run,
         "relay": relay.run,
+        "watch": watch.run,
     }
     try:
         await run_process(app, loops, host=settings.http_host, port=settings.http_port)

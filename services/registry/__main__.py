@@ -6,13 +6,14 @@ from services.registry.api import Parts, build_app
 from services.registry.metrics import OLDEST_UNSENT_S
 from services.registry.press import ThreadPress
 from services.registry.settings import RegistrySettings
-from services.registry.store import KeyTable, Store, Watch
+from services.registry.store import KeyTable, Store
 from shared.database import Database
 from shared.events.topics import ACCESS, CONSENTS, LICENSES, PARTIES, REFERENCES
 from shared.health import Health
 from shared.logs import configure_logs, get_log
 from shared.objects import Evidence, open_store
 from shared.outbox import Relay
+from shared.outbox.watch import OutboxWatch
 from shared.process import run_process
 
 log = get_log()
@@ -29,7 +30,7 @@ async def main() -> None:
     requests = Database(settings.database_api, "registry")
     relay = Relay(streams, settings, topics=TOPICS, watermark=True)
     OLDEST_UNSENT_S.set_function(lambda: relay.oldest_unsent_s)
-    watch = Watch(streams)
+    watch = OutboxWatch(streams)
     parts = Parts(
         store=Store(requests, committed=relay.wake),
         press=ThreadPress(settings.fingerprints_at_once),

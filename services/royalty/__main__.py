@@ -20,6 +20,7 @@ from shared.kafka.lookup import LookupReader
 from shared.kafka.producer import SteadyProducer
 from shared.logs import configure_logs, get_log
 from shared.outbox import Relay
+from shared.outbox.watch import OutboxWatch
 from shared.process import run_process
 
 log = get_log()
@@ -48,13 +49,21 @@ async def main() -> None:
     reader = LookupReader(settings, [ACCESS.name], keys.learn)
     app = build_app(LedgerReports(requests), keys)
     health = Health()
-    health.ready_when("access", lambda: None if reader.caught_up() else "API keys are not read to their end yet")
+    watch = OutboxWatch(ledger)
+    health.ready_when("database", watch.database)
+    health.ready_when("relay", watch.relay)
+    health.ready_when("access", reader.problem)
     health.add_pages(app)
     await ledger.open()
     await requests.open()
     try:
         log.info("booking_period", period=await _open_period(ledger, settings))
-        loops = {"usage": lambda: consumer.run(worker.handle), "relay": relay.run, "access": reader.run}
+        loops = {
+            "usage": lambda: consumer.run(worker.handle),
+            "relay": relay.run,
+            "access": reader.run,
+            "watch": watch.run,
+        }
         await run_process(app, loops, host=settings.http_host, port=settings.http_port)
     finally:
         await producer.stop()

@@ -1,11 +1,15 @@
 """Lookup data: topics that each worker reads whole, over all partitions, without a consumer group."""
 
 import asyncio
+import contextlib
+import math
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from shared.kafka.batches import PASSING_FAULTS
 from shared.kafka.client import KafkaAddress, connection
 from shared.kafka.records import Record
 from shared.logs import get_log
@@ -13,6 +17,10 @@ from shared.logs import get_log
 log = get_log()
 
 Learn = Callable[[Sequence[Record]], Awaitable[None]]
+
+LOOK_PAUSE_S = 1.0
+LOOK_ANSWER_S = 3.0
+BEHIND_S_MAX = 10.0
 
 
 class LookupReader:
@@ -27,22 +35,29 @@ class LookupReader:
         self._topics = tuple(topics)
         self._learn = learn
         self._batch_max = batch_max
-        self._first_ends: dict[TopicPartition, int] | None = None
         self._positions: dict[TopicPartition, int] = {}
+        self._ends: dict[TopicPartition, int] = {}
+        self._looked_at = -math.inf
+        self._learnt_until = -math.inf
 
     async def run(self) -> None:
-        """Read until cancelled; what `learn` raises ends it, a broker that is away does not."""
+        """Read until cancelled; a fault of `learn`'s own ends it, a broker or database that is away does not."""
         while True:
             try:
                 await self._read()
-            except KafkaError as error:
+            except PASSING_FAULTS as error:
                 log.warning("lookup_reader_restarts", topics=self._topics, error=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(1.0)
 
-    def caught_up(self) -> bool:
-        """Has everything been learnt that was there when reading began?"""
-        ends = self._first_ends
-        return ends is not None and all(self._positions.get(part, 0) >= end for part, end in ends.items())
+    def caught_up(self, within_s: float = BEHIND_S_MAX) -> bool:
+        """Has everything been learnt that the topics held `within_s` ago? Not while the broker is away for longer."""
+        return time.monotonic() - self._learnt_until <= within_s
+
+    def problem(self) -> str | None:
+        """Why what has been learnt may be incomplete, for readiness; None when it is whole."""
+        if self.caught_up():
+            return None
+        return f"{', '.join(self._topics)}: not read to the end; is Kafka reachable?"
 
     def has_learnt(self, end_offsets: Mapping[str, Mapping[int, int]]) -> bool:
         """Has everything below these offsets been learnt, for the topics that this reader reads?"""
@@ -59,8 +74,6 @@ class LookupReader:
             partitions = await self._partitions(consumer)
             consumer.assign(partitions)
             await self._start_from(consumer, partitions)
-            if self._first_ends is None:
-                self._first_ends = await consumer.end_offsets(partitions)
             while True:
                 fetched = await consumer.getmany(timeout_ms=200, max_records=self._batch_max)
                 records = [Record.of(message) for messages in fetched.values() for message in messages]
@@ -69,8 +82,28 @@ class LookupReader:
                 for partition in partitions:
                     # Compaction leaves gaps: the position, not the last record, says how far we are.
                     self._positions[partition] = await consumer.position(partition)
+                await self._hold_against_ends(consumer, partitions)
         finally:
             await consumer.stop()
+
+    async def _hold_against_ends(self, consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]) -> None:
+        # Newer ends are asked for when the last ones are reached: otherwise a busy topic, always a little ahead, would
+        # never count as read.
+        if self._has_reached_ends() and time.monotonic() - self._looked_at >= LOOK_PAUSE_S:
+            await self._look(consumer, partitions)
+        if self._has_reached_ends():
+            self._learnt_until = self._looked_at
+
+    def _has_reached_ends(self) -> bool:
+        return all(self._positions.get(part, 0) >= end for part, end in self._ends.items())
+
+    async def _look(self, consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]) -> None:
+        asked_at = time.monotonic()
+        # A broker that does not answer leaves the last look as it is, which grows old.
+        with contextlib.suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(LOOK_ANSWER_S):
+                self._ends = await consumer.end_offsets(list(partitions))
+                self._looked_at = asked_at
 
     async def _partitions(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
         await consumer._client.set_topics(self._topics)

@@ -2,10 +2,9 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerClosed
 
 from shared.kafka.client import KafkaAddress, connection
 from shared.logs import get_log
@@ -27,7 +26,7 @@ class SteadyProducer:
 
     aiokafka 0.14 never recovers an idempotent producer whose batch expired during an outage: each later send fails
     with OutOfOrderSequenceNumber. So a failed producer is dropped and the next send builds a new one, at most one
-    attempt per backoff.
+    attempt per backoff. What others have given to a dropped one has the send timeout to arrive; then it is given up.
     """
 
     def __init__(self, address: KafkaAddress, *, send_timeout_s: float = 8.0) -> None:
@@ -48,6 +47,7 @@ class SteadyProducer:
     ) -> tuple[int, int]:
         """Send one record and wait for its acknowledgement; returns (partition, offset), raises NotSent."""
         self.unacknowledged += 1
+        producer: AIOKafkaProducer | None = None
         try:
             async with asyncio.timeout(self._send_timeout_s):
                 producer = await self._current()
@@ -57,16 +57,22 @@ class SteadyProducer:
         except MessageSizeTooLargeError:
             raise
         except (KafkaError, TimeoutError, OSError) as error:
-            await self._drop(error)
+            self._drop(producer, error)
             raise NotSent(f"{topic}: {type(error).__name__}: {error}") from error
         finally:
             self.unacknowledged -= 1
         return metadata.partition, metadata.offset
 
     async def send_all(self, records: Sequence[tuple[str, bytes | None, bytes | None, Headers]]) -> None:
-        """Send records in order and wait for all; NotSent when any was not acknowledged (then all may be repeated)."""
+        """Send records in order and wait for all; NotSent when any was not acknowledged (then all may be repeated).
+
+        Nothing given to a producer that was dropped since is sent after them: an older record would end up as the
+        last of its key.
+        """
+        producer: AIOKafkaProducer | None = None
         try:
             async with asyncio.timeout(self._send_timeout_s * 2):
+                await self._dropped_are_closed()
                 producer = await self._current()
                 futures = [
                     await producer.send(topic, key=key, value=value, headers=list(headers))
@@ -76,7 +82,7 @@ class SteadyProducer:
         except MessageSizeTooLargeError:
             raise
         except (KafkaError, TimeoutError, OSError) as error:
-            await self._drop(error)
+            self._drop(producer, error)
             raise NotSent(f"{type(error).__name__}: {error}") from error
 
     async def partitions_of(self, topic: str) -> list[int]:
@@ -84,12 +90,11 @@ class SteadyProducer:
         return sorted(await (await self._current()).partitions_for(topic))
 
     async def stop(self) -> None:
-        """Flush and close; bounded by the send timeout."""
-        if self._producer is not None:
-            await self._close(self._producer)
-            self._producer = None
-        if self._closing:
-            await asyncio.wait(self._closing, timeout=self._send_timeout_s)
+        """Flush and close; bounded by twice the send timeout."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await self._close(producer)
+        await self._dropped_are_closed()
 
     async def _current(self) -> AIOKafkaProducer:
         async with self._building:
@@ -119,18 +124,41 @@ class SteadyProducer:
             raise
         return producer
 
-    async def _drop(self, error: BaseException) -> None:
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            log.warning("producer_dropped", error=f"{type(error).__name__}: {error}")
-            # Closing waits for a broker that may be away; nobody else should.
-            task = asyncio.create_task(self._close(producer))
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+    def _drop(self, failed: AIOKafkaProducer | None, error: BaseException) -> None:
+        # Another send that failed with the same producer may have had it replaced already.
+        if failed is None or failed is not self._producer:
+            return
+        self._producer = None
+        log.warning("producer_dropped", error=f"{type(error).__name__}: {error}")
+        # Closing waits for a broker that may be away; nobody else should.
+        task = asyncio.create_task(self._close(failed))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
-    async def _close(self, producer: Any) -> None:
+    async def _dropped_are_closed(self) -> None:
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    async def _close(self, producer: AIOKafkaProducer) -> None:
         try:
             async with asyncio.timeout(self._send_timeout_s):
                 await producer.stop()
         except (KafkaError, TimeoutError, OSError) as error:
             log.warning("producer_close_failed", error=f"{type(error).__name__}: {error}")
+            await _abandon(producer)
+
+
+async def _abandon(producer: AIOKafkaProducer) -> None:
+    """End a producer that cannot be closed, so that it sends nothing any more.
+
+    An interrupted `stop` of aiokafka 0.14 leaves the task running that sends, and would send once the broker is back.
+    """
+    sending = producer._sender.sender_task
+    if sending is not None:
+        sending.cancel()
+    # Without connections the requests under way fail, and the task that waits for them ends.
+    await producer.client.close()
+    while sending is not None and not sending.done():
+        await asyncio.wait({sending}, timeout=1.0)
+        sending.cancel()
+    producer._message_accumulator.fail_all(ProducerClosed())

@@ -1,13 +1,17 @@
 """What our Kafka clients do on a real broker, and the two faults of aiokafka that they mend."""
 
 import asyncio
+import contextlib
+import signal
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 
+import psycopg
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from structlog.testing import capture_logs
 
 from infra.local.stack import Stack
 from shared.events import Unreadable
@@ -89,6 +93,49 @@ async def test_a_lookup_reader_knows_what_it_has_learnt(stack: Parts, producer: 
     assert not reader.has_learnt({topic: {0: offset + 2}})
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_lookup_reader_goes_on_when_the_database_was_away_while_it_learnt(
+    stack: Parts, producer: SteadyProducer
+) -> None:
+    topic = await make_topic(stack.kafka_settings, partitions=1)
+    for number in range(3):
+        await producer.send(topic, key=b"k", value=str(number).encode())
+    learnt: list[bytes | None] = []
+    away = True
+
+    async def learn(records: Sequence[Record]) -> None:
+        nonlocal away
+        if away:
+            away = False
+            raise psycopg.OperationalError("terminating connection due to administrator command")
+        learnt.extend(record.value for record in records)
+
+    reader = LookupReader(stack.kafka_settings, [topic], learn)
+    task = asyncio.create_task(reader.run())
+    async with asyncio.timeout(20):
+        while not reader.caught_up():
+            await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert learnt == [b"0", b"1", b"2"]
+
+
+async def test_a_send_that_fails_drops_only_the_producer_it_failed_with(stack: Parts) -> None:
+    topic = await make_topic(stack.kafka_settings)
+    producer = SteadyProducer(stack.kafka_settings, send_timeout_s=2.0)
+    with capture_logs() as logs:
+        first = asyncio.create_task(producer.send("no-such-topic", key=b"k", value=b"v"))
+        await asyncio.sleep(1.5)
+        second = asyncio.create_task(producer.send("no-such-topic", key=b"k", value=b"v"))
+        await asyncio.wait({first})
+        await producer.send(topic, key=b"k", value=b"with a new one")
+        await asyncio.wait({second})
+        await producer.send(topic, key=b"k", value=b"with the same one")
+    assert isinstance(first.exception(), NotSent)
+    assert isinstance(second.exception(), NotSent)
+    assert [entry["event"] for entry in logs].count("producer_dropped") == 1
+    await producer.stop()
 
 
 async def test_poison_goes_to_the_dead_letters_with_its_bytes_and_the_rest_is_worked(
@@ -218,6 +265,74 @@ async def test_a_producer_sends_again_after_an_outage_longer_than_its_request_ti
     await producer.stop()
     arrived = {record.key for record in await read_all(kafka, topic)}
     assert {str(number).encode() for number in range(1000)} <= arrived
+
+
+@pytest.mark.timeout(120)
+async def test_nothing_of_a_dropped_producer_comes_after_what_was_sent_later(own_broker: Stack) -> None:
+    kafka = KafkaSettings(kafka=own_broker.kafka)
+    topic = await make_topic(kafka, partitions=1)
+    producer = SteadyProducer(kafka, send_timeout_s=1.0)
+    await producer.send_all([(topic, b"k", b"0", ())])
+    own_broker.kill("kafka", signal.SIGSTOP)
+    try:
+        # The first lies in a socket when the broker wakes; the second in the producer, behind it.
+        for value in (b"1", b"2"):
+            with pytest.raises(NotSent):
+                await producer.send_all([(topic, b"k", value, ())])
+    finally:
+        own_broker.kill("kafka", signal.SIGCONT)
+    async with asyncio.timeout(30):
+        while True:
+            with contextlib.suppress(NotSent):
+                await producer.send_all([(topic, b"k", b"3", ())])
+                break
+    await asyncio.sleep(2.0)
+    assert [record.value for record in await read_all(kafka, topic)][-1] == b"3"
+    await producer.stop()
+
+
+@pytest.mark.timeout(120)
+async def test_a_stopped_producer_leaves_no_task_behind_while_the_broker_is_away(own_broker: Stack) -> None:
+    kafka = KafkaSettings(kafka=own_broker.kafka)
+    topic = await make_topic(kafka, partitions=1)
+    before = asyncio.all_tasks()
+    producer = SteadyProducer(kafka, send_timeout_s=1.0)
+    await producer.send(topic, key=b"k", value=b"0")
+    own_broker.kill("kafka", signal.SIGSTOP)
+    try:
+        with pytest.raises(NotSent):
+            await producer.send(topic, key=b"k", value=b"1")
+        await producer.stop()
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == before
+    finally:
+        own_broker.kill("kafka", signal.SIGCONT)
+
+
+@pytest.mark.timeout(120)
+async def test_a_lookup_reader_says_when_it_can_no_longer_know_that_it_is_whole(own_broker: Stack) -> None:
+    kafka = KafkaSettings(kafka=own_broker.kafka)
+    topic = await make_topic(kafka, partitions=1)
+
+    async def learn(records: Sequence[Record]) -> None:
+        pass
+
+    reader = LookupReader(kafka, [topic], learn)
+    task = asyncio.create_task(reader.run())
+    async with asyncio.timeout(60):
+        while reader.problem():
+            await asyncio.sleep(0.05)
+        own_broker.kill("kafka", signal.SIGSTOP)
+        try:
+            while reader.caught_up(within_s=5):
+                await asyncio.sleep(0.05)
+            assert reader.caught_up(within_s=60)
+        finally:
+            own_broker.kill("kafka", signal.SIGCONT)
+        while not reader.caught_up(within_s=5):
+            await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 @pytest.mark.timeout(180)

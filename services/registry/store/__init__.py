@@ -2,6 +2,5 @@
 
 from services.registry.store.desk import Desk, Store
 from services.registry.store.keys import KeyTable
-from services.registry.store.watch import Watch
 
-__all__ = ["Desk", "KeyTable", "Store", "Watch"]
+__all__ = ["Desk", "KeyTable", "Store"]

@@ -1,0 +1,76 @@
+"""A part goes away under running services: their health says so in words, and they recover alone."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from infra.local.stack import Stack
+from tests.conftest import HOOKS
+
+SERVICES = ("intake", "registry", "matching", "judging", "alerts", "royalty")
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Six services on parts of their own, which a test may take away."""
+    with Stack.running(tmp_path_factory.mktemp("outages"), services=SERVICES, hooks=HOOKS) as running:
+        yield running
+
+
+def readiness(house: Stack, service: str) -> tuple[int, dict[str, Any]]:
+    answer = httpx2.get(f"{house.url(service)}/health/ready", timeout=5)
+    return answer.status_code, answer.json()
+
+
+def wait_for(
+    house: Stack, what: Callable[[int, dict[str, Any]], bool], services: tuple[str, ...], within_s: float
+) -> None:
+    """Until the readiness of each service is so; AssertionError shows the last answers."""
+    until = time.monotonic() + within_s
+    while True:
+        answers = {service: readiness(house, service) for service in services}
+        if all(what(*answer) for answer in answers.values()):
+            return
+        assert time.monotonic() < until, answers
+        time.sleep(0.2)
+
+
+def is_ready(status: int, _checks: dict[str, Any]) -> bool:
+    return status == 200
+
+
+def restarts(house: Stack) -> dict[str, int]:
+    return {service: house.part(service).restarts for service in SERVICES}
+
+
+@pytest.mark.timeout(180)
+def test_without_a_database_nobody_is_ready_and_everybody_comes_back_alone(house: Stack) -> None:
+    house.stop("postgres")
+    wait_for(house, lambda status, checks: status == 503 and "does not answer" in checks["database"], SERVICES, 20)
+    assert all(httpx2.get(f"{house.url(name)}/health/live").status_code == 200 for name in SERVICES)
+    house.start("postgres")
+    wait_for(house, is_ready, SERVICES, 30)
+    assert restarts(house) == dict.fromkeys(SERVICES, 0)
+
+
+@pytest.mark.timeout(180)
+def test_without_a_broker_readers_of_topics_are_not_ready_and_come_back_alone(house: Stack) -> None:
+    readers = tuple(name for name in SERVICES if name != "registry")
+    house.stop("kafka")
+    wait_for(house, lambda status, checks: status == 503 and "is Kafka reachable?" in checks["access"], readers, 30)
+    # Registry stores what it is told, and publishes it later.
+    assert readiness(house, "registry")[0] == 200
+    house.start("kafka")
+    wait_for(house, is_ready, SERVICES, 60)
+    assert restarts(house) == dict.fromkeys(SERVICES, 0)
+
+
+def test_without_valkey_intake_goes_on(house: Stack) -> None:
+    house.stop("valkey")
+    try:
+        assert readiness(house, "intake")[0] == 200
+    finally:
+        house.start("valkey")
