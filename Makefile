@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help setup setup-dev check format test test-unit demo up down logs bench contract lock clean
+.PHONY: help setup setup-dev check format test test-unit test-chaos demo up down logs bench contract lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ test: setup-dev ## the whole test suite, real parts included
 test-unit: setup-dev ## the tests that need no server
 	$(BIN)/python -m pytest tests/unit tests/contract $(ARGS)
 
+test-chaos: setup-dev ## 1,000 kills while posts stream in (about two hours); KILLS=50 SEED=7 for a part of it
+	$(BIN)/python -m tests.chaos.play $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
+
 demo: setup ## play a real job on the whole house; KEEP=1 leaves it running
 	$(BIN)/twintally demo $(if $(KEEP),--keep)
 
@@ -56,7 +59,7 @@ up: setup ## start the local stack with all services
 down: setup ## stop the local stack
 	$(BIN)/twintally stack down
 
-logs: setup ## show the logs of the local stack; make logs NAME=intake for one
+logs: setup ## show the last lines of every log of the local stack; make logs NAME=intake for one
 	$(BIN)/twintally stack logs $(NAME)
 
 lock: ## resolve the dependencies again (needs uv)

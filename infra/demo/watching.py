@@ -19,7 +19,7 @@ def send_all(house: House, truth: Truth, hosts: tuple[str, str], step: Callable[
     """Send every webhook in its order; how many items had each outcome. `hosts`: the prompt one, the stalling one."""
     outcomes: Counter[str] = Counter()
     for number, sending in enumerate(truth.sendings, start=1):
-        items = [_item(fact, hosts) for fact in sending.facts]
+        items = [item_of(fact, hosts) for fact in sending.facts]
         told = house.send(sending.platform, {"items": items} if len(items) > 1 else items[0])
         outcomes.update(result["outcome"] for result in told)
         step(number, len(truth.sendings))
@@ -58,7 +58,8 @@ def read_evidence(house: House, truth: Truth, folder: Path) -> dict[str, bytes]:
         return {picture.name: image for picture, image in found if image is not None}
 
 
-def _item(fact: Fact, hosts: tuple[str, str]) -> dict[str, Any]:
+def item_of(fact: Fact, hosts: tuple[str, str]) -> dict[str, Any]:
+    """A fact as a webhook tells it."""
     item: dict[str, Any] = {
         "type": f"post.{fact.kind}",
         "post_id": fact.post,

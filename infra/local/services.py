@@ -11,16 +11,25 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 @dataclass(frozen=True)
 class Service:
-    """One service; without `argv` it is `python -m services.NAME`."""
+    """One process of a service; without `argv` it is `python -m services.NAME`.
+
+    `beside` names the service that this process is one more of: it shares that one's schema and consumer group.
+    """
 
     name: str
     argv: tuple[str, ...] = ()
     has_schema: bool = True
+    beside: str = ""
+
+    @property
+    def service(self) -> str:
+        """The service that it is, or is one more of."""
+        return self.beside or self.name
 
     @property
     def command(self) -> tuple[str, ...]:
         """What starts it."""
-        return self.argv or (sys.executable, "-m", f"services.{self.name}")
+        return self.argv or (sys.executable, "-m", f"services.{self.service}")
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,11 @@ class Addresses:
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
+def second(name: str) -> Service:
+    """One more process of a service of the table."""
+    return Service(f"{name}-2", has_schema=SERVICES[name].has_schema, beside=name)
+
+
 def roles() -> tuple[str, ...]:
     """Every database role the services use."""
     return tuple(f"{service.name}_{kind}" for service in SERVICES.values() if service.has_schema for kind in ROLE_KINDS)
@@ -83,12 +97,12 @@ def env_for(service: Service, at: Addresses) -> dict[str, str]:
         "TWINTALLY_REDIS": at.redis,
         "TWINTALLY_STORE": (at.directory / "store").as_uri(),
         "TWINTALLY_SECRET_KEY": at.secret_key,
-        **{f"TWINTALLY_URL_{name.upper()}": f"http://127.0.0.1:{port}" for name, port in at.service_ports.items()},
+        **{f"TWINTALLY_URL_{name.upper()}": f"http://127.0.0.1:{at.service_ports[name]}" for name in SERVICES},
     }
     if service.name in at.service_ports:
         env["TWINTALLY_HTTP_PORT"] = str(at.service_ports[service.name])
     if service.has_schema:
         for kind in ROLE_KINDS:
-            role = f"{service.name}_{kind}"
+            role = f"{service.service}_{kind}"
             env[f"TWINTALLY_DATABASE_{kind.upper()}"] = as_role(at.database, role, at.passwords.get(role))
     return env

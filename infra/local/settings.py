@@ -59,7 +59,7 @@ class StackSettings:
         raw = json.loads(path.read_text())
         return cls(
             directory=Path(raw["directory"]),
-            services=tuple(Service(each["name"], tuple(each["argv"]), each["has_schema"]) for each in raw["services"]),
+            services=tuple(Service(**{**each, "argv": tuple(each["argv"])}) for each in raw["services"]),
             hooks=tuple(Command(each["name"], tuple(each["argv"])) for each in raw["hooks"]),
             env=raw["env"],
             external=External(**raw["external"]),

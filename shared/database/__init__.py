@@ -16,6 +16,9 @@ log = get_log()
 
 Connection = AsyncConnection[DictRow]
 
+# Also for a process that is paused in the middle of a transaction: its locks must not hold up the others for ever.
+LIMITS = "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=15s"
+
 
 class Database:
     """One role's connections to one service's schema."""
@@ -26,7 +29,7 @@ class Database:
             address.get_secret_value(),
             kwargs={
                 "row_factory": dict_row,
-                "options": f"-c search_path={schema} -c statement_timeout=30s -c lock_timeout=10s",
+                "options": f"-c search_path={schema} {LIMITS}",
                 "application_name": schema,
                 "connect_timeout": 5,
             },

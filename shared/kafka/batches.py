@@ -12,7 +12,7 @@ from shared.events import Unreadable
 from shared.kafka.consuming import Fenced
 from shared.kafka.deadletters import DeadLetters
 from shared.kafka.producer import NotSent
-from shared.kafka.records import Record
+from shared.kafka.records import Record, offsets_of
 from shared.logs import get_log
 
 log = get_log()
@@ -53,16 +53,18 @@ async def work_batch(
     reason goes to the dead letters. A passing fault is repeated a bounded number of times, then raised: the caller
     must leave without confirming. Fenced is raised at once: the caller reads again from what is stored.
     """
+    log.debug("batch_taken", offsets=offsets_of(records))
     try:
         await _through_passing_faults(records, effect, patience)
     except NEVER_THE_RECORDS_FAULT:
         raise
     except Exception as error:
         log.warning("batch_failed", records=len(records), error=f"{type(error).__name__}: {error}")
+        kept = sum([await _work_one(record, effect, dead_letters, patience) for record in records])
     else:
-        return 0
-    kept = [await _work_one(record, effect, dead_letters, patience) for record in records]
-    return sum(kept)
+        kept = 0
+    log.debug("batch_stored", offsets=offsets_of(records))
+    return kept
 
 
 async def _work_one(record: Record, effect: Effect, dead_letters: DeadLetters, patience: Patience) -> bool:

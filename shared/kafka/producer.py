@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerClosed
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from shared.kafka.client import KafkaAddress, connection
 from shared.logs import get_log
@@ -66,8 +66,8 @@ class SteadyProducer:
     async def send_all(self, records: Sequence[tuple[str, bytes | None, bytes | None, Headers]]) -> None:
         """Send records in order and wait for all; NotSent when any was not acknowledged (then all may be repeated).
 
-        Nothing given to a producer that was dropped since is sent after them: an older record would end up as the
-        last of its key.
+        Nothing given to a producer that was dropped before is sent after them, but for what lies in a socket already:
+        an older record would end up as the last of its key.
         """
         producer: AIOKafkaProducer | None = None
         try:
@@ -142,6 +142,8 @@ class SteadyProducer:
     async def _close(self, producer: AIOKafkaProducer) -> None:
         try:
             async with asyncio.timeout(self._send_timeout_s):
+                # By itself, `stop` would leave a task that flushes behind when it is interrupted.
+                await producer.flush()
                 await producer.stop()
         except (KafkaError, TimeoutError, OSError) as error:
             log.warning("producer_close_failed", error=f"{type(error).__name__}: {error}")
@@ -153,12 +155,16 @@ async def _abandon(producer: AIOKafkaProducer) -> None:
 
     An interrupted `stop` of aiokafka 0.14 leaves the task running that sends, and would send once the broker is back.
     """
+    producer._closed = True
     sending = producer._sender.sender_task
     if sending is not None:
         sending.cancel()
-    # Without connections the requests under way fail, and the task that waits for them ends.
+    # Closing would wait until a broker that may be gone has taken what is written. Without connections the requests
+    # under way fail, and the task that waits for them ends.
+    for connection_ in tuple(producer.client._conns.values()):
+        if connection_._writer is not None:
+            connection_._writer.transport.abort()
     await producer.client.close()
     while sending is not None and not sending.done():
         await asyncio.wait({sending}, timeout=1.0)
         sending.cancel()
-    producer._message_accumulator.fail_all(ProducerClosed())

@@ -1,6 +1,6 @@
 """A record as our handlers see it, whichever client read it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,3 +21,11 @@ class Record:
         """From an aiokafka ConsumerRecord, or from the message of a Faust event."""
         headers = message.headers.items() if isinstance(message.headers, Mapping) else message.headers or ()
         return cls(message.topic, message.partition, message.offset, message.key, message.value, dict(headers))
+
+
+def offsets_of(records: Iterable[Record]) -> dict[str, list[int]]:
+    """Where records lie, for a log line: `topic/partition` to offsets."""
+    offsets: dict[str, list[int]] = {}
+    for record in records:
+        offsets.setdefault(f"{record.topic}/{record.partition}", []).append(record.offset)
+    return offsets

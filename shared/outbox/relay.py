@@ -63,10 +63,31 @@ select position, topic, message_key, value, waiting from sized where bytes_befor
 order by place, position
 """  # noqa: S608 - constants
 
+# Whoever lost the lock in the middle of a batch cannot know what of it came after newer events of the same keys. Their
+# newest events are sent once more, so that they are the last again.
+SEND_AGAIN = """
+update outbox set sent_at = null where position in (
+    select max(position) from outbox
+    join unnest(%s::text[], %s::text[]) as doubted (topic, message_key) using (topic, message_key)
+    group by topic, message_key
+)
+"""
+
+# The lock goes to another process when its holder is paused, or its machine gone: it asks something several times a
+# second, and a batch is sent or given up within 16 s.
+NOTICED_WHEN_GONE = (
+    "set idle_session_timeout = '30s'; set tcp_keepalives_idle = 10;"
+    " set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3"
+)
+AS_USUAL = (
+    "reset enable_seqscan; reset enable_bitmapscan; reset idle_session_timeout;"
+    " reset tcp_keepalives_idle; reset tcp_keepalives_interval; reset tcp_keepalives_count"
+)
+WATERMARK_S_MAX = 10.0
+
 # The planner knows the outbox as it was when last analyzed: nearly all sent. For a sudden backlog it would gather and
 # sort all of it instead of reading an index in its order.
 INDEXES_IN_ORDER = "set enable_seqscan = off; set enable_bitmapscan = off"
-PLANNER_AS_USUAL = "reset enable_seqscan; reset enable_bitmapscan"
 
 
 class Relay:
@@ -74,7 +95,8 @@ class Relay:
 
     The lock lives on the connection that marks rows as sent: who has lost the lock cannot mark. Rows are chosen by
     an unsent flag, never by a remembered position, because transactions commit out of order. A row is marked after
-    its acknowledgement: a crash in between sends it again, and every key ends with its highest revision again.
+    its acknowledgement: a crash in between sends it again, and every key ends with its highest revision again. Before
+    the lock is given back the producer is closed; when it was lost, the newest events of the batch's keys go again.
     """
 
     def __init__(
@@ -86,6 +108,7 @@ class Relay:
         self._watermark = watermark
         self._producer = SteadyProducer(address)
         self._woken = asyncio.Event()
+        self._doubted: set[tuple[str, str]] = set()
         self.oldest_unsent_s = 0.0
 
     def wake(self) -> None:
@@ -94,16 +117,21 @@ class Relay:
 
     async def run(self) -> None:
         """Relay until cancelled; faults of the database or the broker are waited out."""
-        try:
-            while True:
-                try:
-                    async with self._database.dedicated() as connection:
-                        await self._hold_lock_and_relay(connection)
-                except (psycopg.Error, psycopg_pool.PoolTimeout, NotSent, KafkaError) as error:
-                    log.warning("relay_restarts", error=f"{type(error).__name__}: {error}")
-                    await asyncio.sleep(0.5)
-        finally:
-            await self._producer.stop()
+        while True:
+            try:
+                async with self._database.dedicated() as connection:
+                    await self._send_doubted_again(connection)
+                    await self._hold_lock_and_relay(connection)
+            except (psycopg.Error, psycopg_pool.PoolTimeout, NotSent, KafkaError, TimeoutError) as error:
+                log.warning("relay_restarts", error=f"{type(error).__name__}: {error}")
+                await asyncio.sleep(0.5)
+
+    async def _send_doubted_again(self, connection: Connection) -> None:
+        if self._doubted:
+            topics, keys = zip(*sorted(self._doubted), strict=True)
+            await connection.execute(SEND_AGAIN, (list(topics), list(keys)))
+            log.info("relay_sends_again", keys=len(keys))
+            self._doubted.clear()
 
     async def _hold_lock_and_relay(self, connection: Connection) -> None:
         while not await _try_lock(connection, self._database.schema):
@@ -111,7 +139,7 @@ class Relay:
         log.info("relay_holds_lock", schema=self._database.schema)
         ticker = _Ticker(WATERMARK_PAUSE_S)
         ends: AIOKafkaConsumer | None = None
-        await connection.execute(INDEXES_IN_ORDER)
+        await connection.execute(f"{NOTICED_WHEN_GONE}; {INDEXES_IN_ORDER}")
         try:
             while True:
                 began = await _now(connection)
@@ -119,21 +147,25 @@ class Relay:
                 # Nothing left behind: all that was committed before `began` is in Kafka now.
                 if batch.was_the_last and ticker.due():
                     ends = ends or await self._ends_reader()
-                    await self._tell_watermark(ends, began)
+                    async with asyncio.timeout(WATERMARK_S_MAX):
+                        await self._tell_watermark(ends, began)
                     await connection.execute("delete from outbox where sent_at < now() - %s::interval", (KEEP_SENT,))
                 if batch.sent == 0:
                     await self._rest()
         finally:
+            # What it still sends must have arrived before another process sends newer events.
+            await self._producer.stop()
             if ends is not None:
                 await ends.stop()
             if not connection.closed:
-                await connection.execute(PLANNER_AS_USUAL)
+                await connection.execute(AS_USUAL)
 
     async def _send_batch(self, connection: Connection) -> "_Batch":
         rows = await every(connection, UNSENT)
         if not rows:
             self.oldest_unsent_s = 0.0
             return _Batch(sent=0, waiting=0)
+        self._doubted.update((row["topic"], row["message_key"]) for row in rows)
         await self._producer.send_all([_record(row) for row in rows])
         oldest = await one(
             connection,
@@ -142,6 +174,7 @@ class Relay:
             " select extract(epoch from clock_timestamp() - min(stored_at))::float8 as age from marked",
             ([row["position"] for row in rows],),
         )
+        self._doubted.clear()
         self.oldest_unsent_s = oldest["age"] if oldest else 0.0
         return _Batch(sent=len(rows), waiting=rows[0]["waiting"])
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import time
 import uuid
@@ -23,6 +24,7 @@ from shared.kafka.lookup import LookupReader
 from shared.kafka.producer import NotSent, SteadyProducer
 from shared.settings import KafkaSettings
 from tests.conftest import Parts
+from tests.streams import read_all
 
 
 async def make_topic(kafka: KafkaSettings, *, partitions: int = 3, configs: dict[str, str] | None = None) -> str:
@@ -36,25 +38,6 @@ async def make_topic(kafka: KafkaSettings, *, partitions: int = 3, configs: dict
     finally:
         await admin.close()
     return name
-
-
-async def read_all(kafka: KafkaSettings, topic: str) -> list[Record]:
-    """Every record of a topic, up to its end now."""
-    found: list[Record] = []
-
-    async def learn(records: Sequence[Record]) -> None:
-        found.extend(records)
-
-    reader = LookupReader(kafka, [topic], learn)
-    task = asyncio.create_task(reader.run())
-    try:
-        async with asyncio.timeout(30):
-            while not reader.caught_up():
-                await asyncio.sleep(0.05)
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-    return found
 
 
 @pytest.fixture
@@ -292,19 +275,29 @@ async def test_nothing_of_a_dropped_producer_comes_after_what_was_sent_later(own
 
 
 @pytest.mark.timeout(120)
-async def test_a_stopped_producer_leaves_no_task_behind_while_the_broker_is_away(own_broker: Stack) -> None:
+@pytest.mark.parametrize("megabytes", [0, 12])
+async def test_a_stopped_producer_leaves_nothing_behind_while_the_broker_sleeps(
+    own_broker: Stack, megabytes: int
+) -> None:
     kafka = KafkaSettings(kafka=own_broker.kafka)
     topic = await make_topic(kafka, partitions=1)
+    complaints: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, about: complaints.append(str(about)))
     before = asyncio.all_tasks()
     producer = SteadyProducer(kafka, send_timeout_s=1.0)
     await producer.send(topic, key=b"k", value=b"0")
     own_broker.kill("kafka", signal.SIGSTOP)
     try:
+        # Megabytes fill the socket: closing it in order would wait until the broker has read them.
+        values = [b"1", *(bytes(4_000_000) for _ in range(megabytes // 4))]
         with pytest.raises(NotSent):
-            await producer.send(topic, key=b"k", value=b"1")
-        await producer.stop()
+            await producer.send_all([(topic, b"k", value, ()) for value in values])
+        async with asyncio.timeout(3.0):
+            await producer.stop()
         await asyncio.sleep(0)
+        gc.collect()
         assert asyncio.all_tasks() == before
+        assert complaints == []
     finally:
         own_broker.kill("kafka", signal.SIGCONT)
 
