@@ -40,8 +40,8 @@ def new_key(house: House, role: str, name: str | None = None) -> str:
     return str(house.make("/v1/api-keys", f"key-{role}-{name}", json=asked)["api_key"])
 
 
-def set_references(house: House, cast: Cast, folder: Path, step: Step) -> None:
-    """Upload every reference, then wait until matching has them all in its index."""
+def set_references(house: House, cast: Cast, folder: Path, step: Step, *, index_s: float = INDEX_S) -> None:
+    """Upload every reference, then wait until matching has them all in its index, for `index_s` at most."""
     total, done = len(cast.talents) * REFERENCES_PER_TWIN, 0
 
     def upload(job: tuple[Talent, int]) -> None:
@@ -68,7 +68,7 @@ def set_references(house: House, cast: Cast, folder: Path, step: Step) -> None:
         step(total + min(total, indexed()), 2 * total)
         return indexed() >= total
 
-    wait_for(whole, within_s=INDEX_S, otherwise=lambda: f"matching's index has {indexed()} of {total} references")
+    wait_for(whole, within_s=index_s, otherwise=lambda: f"matching's index has {indexed()} of {total} references")
 
 
 def set_licenses(house: House, cast: Cast) -> None:

@@ -1,4 +1,4 @@
-"""`make bench`: what a published image costs the recognition, on pictures that the demo draws.
+"""`python -m infra.bench.images`: what a published image costs the recognition, on pictures that the demo draws.
 
 One thread, the same files in one run: registration, then searches of edited copies and of strangers, with the share of
 each stage. Figures of a shared machine are for comparing within a run. Writes var/bench/images.json.

@@ -1,0 +1,1 @@
+"""`make bench`: what an image costs the recognition (`images`), and what the whole path does (`path`)."""
