@@ -40,10 +40,12 @@ class Assembly:
 def assemble(settings: StackSettings, directory: Path, ports_before: Mapping[str, int]) -> Assembly:
     """Choose ports, make secrets the first time, and give every service its environment."""
     names = tuple(dict.fromkeys((*SERVICES, *(service.name for service in settings.services))))
-    ports = choose_ports(("kafka", "kafka_controller", "postgres", "valkey", *names), dict(ports_before))
+    ports = choose_ports(
+        ("kafka", "kafka_controller", "postgres", "valkey", *names), {**ports_before, **settings.ports}
+    )
     parts = _own_parts(settings, directory, ports)
     addresses = _addresses(
-        settings, directory, {part.name: part.address for part in parts}, {name: ports[name] for name in names}
+        settings, directory, _told(parts, ports, settings.before), {name: ports[name] for name in names}
     )
     base_env = _base_env()
     services = tuple(
@@ -70,12 +72,21 @@ def assemble(settings: StackSettings, directory: Path, ports_before: Mapping[str
 def _own_parts(settings: StackSettings, directory: Path, ports: Mapping[str, int]) -> tuple[Part, ...]:
     parts: list[Part] = []
     if settings.external.kafka is None:
-        parts.append(Kafka(directory / "kafka", ports["kafka"], ports["kafka_controller"]))
+        advertised = settings.before.get("kafka")
+        parts.append(Kafka(directory / "kafka", ports["kafka"], ports["kafka_controller"], advertised))
     if settings.external.database is None:
         parts.append(Postgres(directory / "postgres", ports["postgres"]))
     if settings.external.redis is None:
         parts.append(Valkey(directory / "valkey", ports["valkey"]))
     return tuple(parts)
+
+
+def _told(parts: tuple[Part, ...], ports: Mapping[str, int], before: Mapping[str, int]) -> dict[str, str]:
+    """Where services find each part: itself, or who stands before it."""
+    return {
+        part.name: part.address.replace(f":{ports[part.name]}", f":{before.get(part.name, ports[part.name])}")
+        for part in parts
+    }
 
 
 def _outside(settings: StackSettings) -> dict[str, PartState]:

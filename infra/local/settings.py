@@ -40,7 +40,11 @@ class External:
 
 @dataclass(frozen=True)
 class StackSettings:
-    """One stack. `env` is added to every hook's and service's environment; `revive` starts again what dies."""
+    """One stack. `env` is added to every hook's and service's environment; `revive` starts again what dies.
+
+    `before` names a port of this machine for a part (kafka, postgres, valkey): who stands there passes on to the part's
+    own port, the one in `ports`, and every hook and service speaks to the part through it.
+    """
 
     directory: Path = DEFAULT_DIRECTORY
     services: tuple[Service, ...] = ()
@@ -48,6 +52,8 @@ class StackSettings:
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     external: External = field(default_factory=External.from_env)
     revive: bool = True
+    before: Mapping[str, int] = field(default_factory=dict)
+    ports: Mapping[str, int] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Keep them for the supervisor; its owner alone may read them."""
@@ -64,6 +70,8 @@ class StackSettings:
             env=raw["env"],
             external=External(**raw["external"]),
             revive=raw["revive"],
+            before=raw["before"],
+            ports=raw["ports"],
         )
 
 

@@ -58,10 +58,15 @@ class Stack:
         hooks: tuple[Command, ...] = (),
         env: Mapping[str, str] | None = None,
         external: External | None = None,
+        before: Mapping[str, int] | None = None,
+        ports: Mapping[str, int] | None = None,
     ) -> Iterator[Self]:
         """A stack that is ready inside the `with` and gone after it; raises StackError when it cannot be had."""
         outside = external if external is not None else External.from_env()
-        stack = cls(StackSettings(directory, named(services), hooks, env or {}, outside))
+        settings = StackSettings(
+            directory, named(services), hooks, env or {}, outside, before=before or {}, ports=ports or {}
+        )
+        stack = cls(settings)
         stack.up()
         try:
             yield stack

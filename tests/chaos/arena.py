@@ -2,8 +2,8 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,10 +16,11 @@ from infra.demo.cast import REFERENCES_PER_TWIN, Cast
 from infra.demo.gallery import reference_path
 from infra.demo.house import House
 from infra.demo.stage import SURROUNDINGS, Addresses
-from infra.local.ports import HOST
+from infra.local.ports import HOST, choose_ports
 from infra.local.services import SERVICES as SERVICE_TABLE
 from infra.local.services import Service, second
 from infra.local.stack import Stack
+from tests.chaos.door import Door, door_to
 from tests.chaos.tale import PICTURES_PER_TWIN, STRANGERS, TWINS, chaos_cast
 from tests.conftest import HOOKS
 from tests.system.conftest import bootstrap
@@ -40,6 +41,7 @@ class Arena:
     now: datetime
     at: Addresses
     published: Path
+    doors: Mapping[str, Door]
 
     @property
     def workers(self) -> tuple[str, ...]:
@@ -51,15 +53,37 @@ TWO_OF_EACH = tuple(each for name in SERVICES for each in (SERVICE_TABLE[name], 
 
 
 @contextmanager
-def arena_in(folder: Path, services: tuple[Service, ...] = TWO_OF_EACH) -> Iterator[Arena]:
-    """Draw, start, register; everything is stopped afterwards."""
+def arena_in(folder: Path, services: tuple[Service, ...] = TWO_OF_EACH, *, doors: bool = False) -> Iterator[Arena]:
+    """Draw, start, register; everything is stopped afterwards. With `doors` a door stands before all that is called."""
     references, published = folder / "references", folder / "published"
     for each in (references, published):
         each.mkdir(parents=True)
     draw_all(references, published)
-    at = Addresses.free()
-    running = (*services, _surroundings(at, published))
-    with Stack.running(folder / "stack", services=running, hooks=HOOKS, env=_env(at)) as stack:
+    with ExitStack() as open_until_end:
+        inside = choose_ports(("kafka", "postgres", "valkey", "images", "stalling", "receiver"), {})
+        before = {name: open_until_end.enter_context(door_to(port)) for name, port in inside.items()} if doors else {}
+        outside = {name: door.port for name, door in before.items()} or inside
+        yield open_until_end.enter_context(_arena(folder, services, inside, outside, before))
+
+
+@contextmanager
+def _arena(
+    folder: Path,
+    services: tuple[Service, ...],
+    inside: Mapping[str, int],
+    outside: Mapping[str, int],
+    doors: Mapping[str, Door],
+) -> Iterator[Arena]:
+    references, published = folder / "references", folder / "published"
+    at = Addresses(**{name: outside[name] for name in ("images", "stalling", "receiver")})
+    with Stack.running(
+        folder / "stack",
+        services=(*services, _surroundings(inside, published)),
+        hooks=HOOKS,
+        env=_env(at),
+        before={name: outside[name] for name in ("kafka", "postgres", "valkey")} if doors else {},
+        ports={name: inside[name] for name in ("kafka", "postgres", "valkey")},
+    ) as stack:
         now = datetime.now(UTC).replace(microsecond=0)
         names = (*SERVICES, SURROUNDINGS)
         house = House(
@@ -70,7 +94,7 @@ def arena_in(folder: Path, services: tuple[Service, ...] = TWO_OF_EACH) -> Itera
         )
         seconds = {each.service: stack.url(each.name) for each in services}
         other = replace(house, urls={**house.urls, **seconds})
-        arena = Arena(stack, house, other, chaos_cast(now), now, at, published)
+        arena = Arena(stack, house, other, chaos_cast(now), now, at, published, doors)
         register(arena, references)
         yield arena
         house.close()
@@ -102,9 +126,9 @@ def _edited(image: Image.Image, number: int) -> Image.Image:
     return cropped(image, 0.85) if number >= REFERENCES_PER_TWIN else image
 
 
-def _surroundings(at: Addresses, published: Path) -> Service:
+def _surroundings(ports_of: Mapping[str, int], published: Path) -> Service:
     argv = (sys.executable, "-m", "infra.demo.surroundings", "--pictures", str(published.absolute()))
-    ports = (f"--images={at.images}", f"--stalling={at.stalling}", f"--receiver={at.receiver}")
+    ports = tuple(f"--{name}={ports_of[name]}" for name in ("images", "stalling", "receiver"))
     return Service(SURROUNDINGS, (*argv, *ports), has_schema=False)
 
 

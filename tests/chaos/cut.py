@@ -36,7 +36,7 @@ WHERE: tuple[tuple[str, Literal["before", "after"], str], ...] = (
     ("matching's relay, sent and not marked", "after", SEND_ALL),
     ("judging, stored and not confirmed", "after", "services.judging.worker:SightingsWorker.handle_batch"),
     ("judging's relay, sent and not marked", "after", SEND_ALL),
-    ("judging, lookup data stored and not counted", "after", "services.judging.lookups:Lookups._store"),
+    ("judging, lookup data stored and not counted", "after", "services.judging.lookups:Lookups.learn"),
     ("alerts, stored and not confirmed", "after", "services.alerts.worker:Infringements.handle"),
     ("alerts, delivered and not noted", "before", "services.alerts.delivery_store:DeliveryStore.finish"),
     ("royalty, posted and not committed", "after", "services.royalty.worker:on_usages"),

@@ -30,6 +30,7 @@ class LogWatch:
     in_hand: dict[str, float] = field(default_factory=dict)
     lines: Counter[str] = field(default_factory=Counter)
     relays: dict[str, str] = field(default_factory=dict)
+    batches: dict[str, list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._files: dict[str, _File] = {}
@@ -104,6 +105,8 @@ class LogWatch:
                 self.relays[process.removesuffix("-2")] = process
             if event == "batch_taken":
                 self.in_hand[process] = time.monotonic()
-                self.taken.update((place, at) for place, several in told["offsets"].items() for at in several)
+                places = [(place, at) for place, several in told["offsets"].items() for at in several]
+                self.taken.update(places)
+                self.batches.setdefault(process, []).append(len(places))
             elif event == "batch_stored":
                 self.in_hand.pop(process, None)

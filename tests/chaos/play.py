@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,8 +87,8 @@ class Report:
         path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
-def play(plan: Plan, folder: Path, console: Console) -> Report:
-    """One run; its logs stay in `folder`."""
+def play(plan: Plan, folder: Path, console: Console, first: Callable[[Arena, LogWatch], None] | None = None) -> Report:
+    """One run; its logs stay in `folder`. `first` is done in full flow, before the first kill."""
     began = time.monotonic()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -100,6 +101,8 @@ def play(plan: Plan, folder: Path, console: Console) -> Report:
         monkey = Monkey(arena, watch, plan.seed)
         platforms.start()
         try:
+            if first is not None:
+                first(arena, watch)
             _kill(arena, monkey, plan, console)
         finally:
             platforms.finish()

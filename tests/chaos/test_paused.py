@@ -24,6 +24,7 @@ WORKERS_SLEEP_S = 22.0
 RELAYS_SLEEP_S = 38.0
 
 
+@pytest.mark.long
 @pytest.mark.timeout(480)
 def test_who_wakes_after_its_work_went_to_another_does_no_harm() -> None:
     folder = FOLDER / "paused"

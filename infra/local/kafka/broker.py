@@ -24,14 +24,14 @@ _HELLO_BODY = struct.pack(">hhih", 18, 0, 7, -1)
 HELLO = struct.pack(">i", len(_HELLO_BODY)) + _HELLO_BODY
 
 
-def properties(directory: Path, port: int, controller_port: int) -> str:
+def properties(directory: Path, port: int, controller_port: int, advertised_port: int | None = None) -> str:
     """The node's `server.properties`: small, single, and without topics that create themselves."""
     settings = {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@{HOST}:{controller_port}",
         "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
+        "advertised.listeners": f"PLAINTEXT://{HOST}:{advertised_port or port}",
         "controller.listener.names": "CONTROLLER",
         "inter.broker.listener.name": "PLAINTEXT",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
@@ -64,11 +64,15 @@ def new_cluster_id() -> str:
 
 @dataclass(frozen=True)
 class Kafka:
-    """Apache Kafka from its jars, run by the Java at hand."""
+    """Apache Kafka from its jars, run by the Java at hand.
+
+    With `advertised_port` clients are sent there: to whatever stands before the broker.
+    """
 
     directory: Path
     port: int
     controller_port: int
+    advertised_port: int | None = None
     cache: Path | None = None
     name: str = "kafka"
     start_timeout_s: float = 60.0
@@ -77,12 +81,12 @@ class Kafka:
     @property
     def address(self) -> str:
         """The bootstrap server."""
-        return f"{HOST}:{self.port}"
+        return f"{HOST}:{self.advertised_port or self.port}"
 
     def prepare(self) -> None:
         """Write the settings and, the first time, format the storage."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._properties.write_text(properties(self.directory, self.port, self.controller_port))
+        self._properties.write_text(properties(self.directory, self.port, self.controller_port, self.advertised_port))
         self._logging.write_text(files(__package__).joinpath("log4j2.properties").read_text())
         if not (self.directory / "data" / "meta.properties").exists():
             self._format()
