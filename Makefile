@@ -48,6 +48,7 @@ test-unit: setup-dev ## the tests that need no server
 	$(BIN)/python -m pytest tests/unit tests/contract $(ARGS)
 
 test-chaos: setup-dev ## 1,000 kills while posts stream in (about two hours); KILLS=50 SEED=7 for a part of it
+	$(BIN)/python -m pytest -m long tests/chaos
 	$(BIN)/python -m tests.chaos.play $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
 demo: setup ## play a real job on the whole house; KEEP=1 leaves it running
@@ -66,8 +67,9 @@ lock: ## resolve the dependencies again (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header requirements.in -o requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header -c requirements.lock requirements-dev.in -o requirements-dev.lock
 
-bench: setup ## what a published image costs, by stage; writes var/bench/images.json
-	$(BIN)/python -m infra.bench
+bench: setup ## what an image costs, then the whole path (some 40 minutes; see docs/bench.md); ARGS for the path
+	$(BIN)/python -m infra.bench.images
+	$(BIN)/python -m infra.bench.path $(ARGS)
 
 clean: ## remove what was installed and written here
 	rm -rf $(VENV) var build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -11,9 +11,6 @@ from fastapi import Depends, HTTPException, Request, Response
 from shared.events import AccessState, Role, Unreadable, read_event
 from shared.ids import digest_of
 from shared.kafka import Record
-from shared.logs import get_log
-
-log = get_log()
 
 TENANT_COLUMN: dict[Role, str] = {
     "agency": "agency_id",
@@ -55,20 +52,15 @@ class AccessDirectory:
         self._by_hash: dict[str, AccessState] = {}
 
     async def learn(self, records: Sequence[Record]) -> None:
-        """Take in records of access.v1; an unreadable one is logged and leaves what was known.
+        """Take in records of access.v1; when one cannot be read, Unreadable, and nothing of them is taken in.
 
         A tombstone says that a key is gone, also to whoever missed its withdrawal.
         """
-        for record in records:
-            if record.value is None:
+        states = [None if record.value is None else _access(record) for record in records]
+        for record, state in zip(records, states, strict=True):
+            if state is None:
                 self._forget((record.key or b"").decode("utf-8", "replace"))
-                continue
-            try:
-                state = read_event(record.topic, record.key, record.value)
-            except Unreadable as error:
-                log.error("access_record_unreadable", key=str(record.key), error=str(error))
-                continue
-            if isinstance(state, AccessState):
+            else:
                 self._keep(state)
         await asyncio.sleep(0)
 
@@ -91,6 +83,13 @@ class AccessDirectory:
                 self._by_hash.pop(known.key_hash, None)
             self._by_id[state.api_key_id] = state
             self._by_hash[state.key_hash] = state
+
+
+def _access(record: Record) -> AccessState:
+    event = read_event(record.topic, record.key, record.value)
+    if not isinstance(event, AccessState):
+        raise Unreadable(f"type: {event.type!r} is no API key")
+    return event
 
 
 def require(*roles: Role) -> Callable[[Request, Response], Awaitable[Caller]]:

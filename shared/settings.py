@@ -83,6 +83,17 @@ class ServiceSettings(KafkaSettings, WebSettings):
     database_api: DatabaseAddress = Field(examples=["postgresql://intake_api:...@127.0.0.1:5432/twintally"])
 
 
+class StreamSettings(ServiceSettings):
+    """What every worker of a stream needs."""
+
+    stalled_after_s: float = Field(
+        120.0,
+        ge=1,
+        examples=[120],
+        description="liveness fails when records wait and none was confirmed for so long; longer than any batch takes",
+    )
+
+
 def _refuse(settings: type[Settings], error: ValidationError) -> NoReturn:
     print("The settings are not usable:", file=sys.stderr)
     for item in error.errors(include_url=False):

@@ -1,25 +1,36 @@
-"""What the answers of all services have in common when something is wrong."""
+"""What the edges of all services have in common: ids in an address, and the answers when something is wrong."""
 
 import json
 from collections.abc import Awaitable, Callable
+from typing import Annotated
 
 import psycopg
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from psycopg_pool import PoolTimeout
 
 from shared.logs import get_log
 from shared.objects import StoreAway
+from shared.values import Id
 
 log = get_log()
 
+IdInPath = Annotated[Id, Path()]
+IdInQuery = Annotated[Id | None, Query()]
+After = Annotated[Id | None, Query(description="go on after this one: the last id of the page before")]
+
+UNSTORABLE = "Something in the request cannot be stored: send text in UTF-8 without NUL, and numbers of at most 64 bits"
+
 
 def answer_errors(app: FastAPI) -> None:
-    """Bad fields are 422 and named; a database that is away is 503 with Retry-After, never a 500."""
+    """What is not JSON is 400, bad fields are 422 and named; what is away for the moment is 503 with Retry-After."""
     app.add_exception_handler(RequestValidationError, _name_each_field)
     for away in (psycopg.OperationalError, PoolTimeout):
         app.add_exception_handler(away, answering(503, "The database is away for the moment; send again"))
+    # The last net: what a database cannot hold is refused by the types of the fields, which name it.
+    for unfit in (psycopg.DataError, UnicodeEncodeError):
+        app.add_exception_handler(unfit, answering(422, UNSTORABLE))
     app.add_exception_handler(StoreAway, answering(503, "The store is away for the moment; send again"))
 
 
@@ -37,4 +48,5 @@ async def _name_each_field(_: Request, error: Exception) -> Response:
     # What was sent is not sent back: it may be what no encoder writes, like half a surrogate pair.
     found = error.errors() if isinstance(error, RequestValidationError) else ()
     told = [{name: each[name] for name in ("type", "loc", "msg", "measured") if name in each} for each in found]
-    return Response(json.dumps({"detail": told}, ensure_ascii=True), 422, media_type="application/json")
+    status = 400 if any(each["type"] == "json_invalid" for each in found) else 422
+    return Response(json.dumps({"detail": told}, ensure_ascii=True), status, media_type="application/json")

@@ -160,7 +160,8 @@ class House:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def ask(self, method: str, path: str, key: str = "agency:agency-1", **more: Any) -> httpx2.Response:
-        return await self.client.request(method, path, headers={"Authorization": f"Bearer {key}"}, **more)
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        return await self.client.request(method, path, headers=headers, **more)
 
     async def endpoint(self, url: str, key: str = "agency:agency-1") -> dict[str, Any]:
         answer = await self.ask("POST", "/v1/endpoints", key, json={"url": url})

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from services.judging.freshness import Freshness
 from services.judging.handlers import on_sightings
-from services.judging.lookups import Lookups
+from services.judging.lookups import AccusationStop, Lookups
 from services.judging.publishing import Conclusion
 from services.judging.store import JudgingStore
 from services.judging.worker import JudgingAgain
@@ -27,6 +27,7 @@ from shared.events import (
     Watermark,
 )
 from shared.kafka import Record
+from shared.kafka.lookup import learning
 from tests.builders import NOON, a_brand, a_consent, a_license, a_twin, a_use_seen
 from tests.conftest import Parts
 
@@ -89,6 +90,16 @@ class Names:
         return a_twin(**{"party_id": self.twin, "agency_id": self.agency, "talent_id": self.talent, **changes})
 
 
+class KeptLetters:
+    """Dead letters in a list."""
+
+    def __init__(self) -> None:
+        self.kept: list[Record] = []
+
+    async def keep(self, record: Record, *, error: BaseException, attempts: int) -> None:
+        self.kept.append(record)
+
+
 class House:
     """One judging process on a database, driven by hand; `fresh` says what its reader would say."""
 
@@ -96,6 +107,8 @@ class House:
         self.database = database
         self.store = JudgingStore(database)
         self.lookups = Lookups(database, a_fresh_one(), bulk_from=3)
+        self.letters = KeptLetters()
+        self.learn = learning(self.lookups.learn, AccusationStop(database, self.letters))
         self.fresh = True
         self.again = JudgingAgain(self.store, self.is_fresh, batch_max=5, judged=lambda: None)
 
@@ -106,7 +119,7 @@ class House:
         return await on_sightings(sightings, self.store, self.is_fresh)
 
     async def know(self, *states: StateEvent) -> None:
-        await self.lookups.learn([a_record(state) for state in states])
+        await self.learn([a_record(state) for state in states])
 
     async def settle(self) -> None:
         while await self.again.once():

@@ -17,10 +17,9 @@ from infra.demo.gallery import draw_all, reference_path
 from infra.demo.house import House
 from infra.demo.outcome import Outcome
 from infra.demo.sheet import Sight, write_sheet
-from infra.demo.stage import Addresses, Folders, fetch_parts, house_in, plan
+from infra.demo.stage import PLAYED, Addresses, Folders, fetch_parts, house_in, plan
 from infra.demo.truth import Truth, shows_a_twin, truth_of
 from infra.local import launch
-from infra.local.services import SERVICES
 from infra.local.state import StackState
 
 # Long enough for a host that stalls three times, and for a busy machine.
@@ -61,7 +60,7 @@ def play(folders: Folders, console: Console, *, keep: bool) -> Played:
     telling.print_tables(console, truth, outcome)
     if keep:
         keys = {**telling.names_of_keys(truth.cast, house.keys), "operator": house.operator_key}
-        urls = telling.services_of(state.ports, tuple(SERVICES))
+        urls = telling.services_of(state.ports, PLAYED)
         telling.print_addresses(console, urls, folders.stack, keys)
     return Played(truth, outcome, problems)
 

@@ -20,6 +20,8 @@ from infra.local.settings import External, StackSettings, named
 from infra.local.state import StackState
 
 SURROUNDINGS = "surroundings"
+# The exporter watches; the story needs it not.
+PLAYED = tuple(name for name in SERVICES if name != "exporter")
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def plan(folders: Folders, at: Addresses) -> StackSettings:
     ports = (f"--images={at.images}", f"--stalling={at.stalling}", f"--receiver={at.receiver}")
     return StackSettings(
         directory=folders.stack,
-        services=named((*SERVICES, Service(SURROUNDINGS, (*argv, *ports), has_schema=False))),
+        services=named((*PLAYED, Service(SURROUNDINGS, (*argv, *ports), has_schema=False))),
         hooks=default_hooks(),
         env={
             "TWINTALLY_MEDIA_ALLOWED_ADDRESSES": f"{HOST}:{at.images},{HOST}:{at.stalling}",

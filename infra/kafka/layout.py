@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 DAY_MS = 24 * 60 * 60 * 1000
 EVERY_SERVICE = "every service"
+OPERATOR = "operator"
+EXPORTER = "exporter"
 Profile = Literal["production", "local"]
 Operation = Literal["Read", "Write", "Describe"]
 Configs = dict[str, int | str]
@@ -55,11 +57,17 @@ class OwnerAccess(_Part):
 
 
 class ConsumerAccess(_Part):
-    """What a consumer of a topic may do with it, with its dead letters, and with the consumer group of its own name."""
+    """What a consumer may do with a topic, with its dead letters, and with the consumer group of its own name."""
 
     topic: tuple[Operation, ...]
     dead_letters: tuple[Operation, ...]
     group: tuple[Operation, ...]
+
+
+class OperatorAccess(_Part):
+    """What whoever works dead letters may do with those of every topic."""
+
+    dead_letters: tuple[Operation, ...]
 
 
 class Access(_Part):
@@ -67,6 +75,8 @@ class Access(_Part):
 
     owner: OwnerAccess
     consumer: ConsumerAccess
+    operator: OperatorAccess
+    exporter: ConsumerAccess
 
 
 class TopicLayout(_Part):
@@ -85,6 +95,7 @@ class Layout(_Part):
 
     defaults: Defaults
     access: Access
+    groups: dict[str, tuple[str, ...]]
     topics: dict[str, TopicLayout] = Field(min_length=1)
 
     def owners_of(self, topic: TopicLayout) -> tuple[str, ...]:
@@ -144,10 +155,16 @@ def _grants(layout: Layout) -> Iterator[Grant]:
     for name, topic in layout.topics.items():
         for owner in layout.owners_of(topic):
             yield Grant(owner, layout.access.owner.topic, "topic", name)
+        yield Grant(OPERATOR, layout.access.operator.dead_letters, "topic", f"{name}.dlq")
+        yield Grant(EXPORTER, layout.access.exporter.dead_letters, "topic", f"{name}.dlq")
         for reader in topic.consumers:
             yield Grant(reader, consumer.topic, "topic", name)
             yield Grant(reader, consumer.dead_letters, "topic", f"{name}.dlq")
             yield Grant(reader, consumer.group, "group", reader)
+    for group, topics in layout.groups.items():
+        yield Grant(EXPORTER, layout.access.exporter.group, "group", group)
+        for name in topics:
+            yield Grant(EXPORTER, layout.access.exporter.topic, "topic", name)
 
 
 def _cleanup(topic: TopicLayout) -> Configs:

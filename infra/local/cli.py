@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -13,16 +13,21 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from infra.local import launch
-from infra.local.faults import StackError, of_system, tail
+from infra.local.faults import StackError, of_system
 from infra.local.kafka.jars import class_path
+from infra.local.logs import Logs
 from infra.local.processes import alive, resident_bytes
 from infra.local.services import SERVICES, Command
 from infra.local.settings import DEFAULT_DIRECTORY, External, StackSettings, named
 from infra.local.state import PartState, StackState, read_state
 
 FOLLOW_S = 0.3
+NEXT_STEP = "Next: .venv/bin/twintally keys bootstrap makes the first operator's API key and prints it, once."
+LINES_OF_ONE, LINES_OF_EACH = 50, 10
+LOG_COLOURS = ("cyan", "green", "yellow", "magenta", "blue", "bright_cyan", "bright_green", "bright_magenta")
 STATE_COLOURS = {"ready": "green", "starting": "yellow", "restarting": "yellow", "gone": "red", "external": "cyan"}
 ROOT_CLI = (sys.executable, "-m", "infra.cli")
 
@@ -49,6 +54,8 @@ def up(
             _fetch_jars(console)
         state = _start(console, settings)
         console.print(f"The stack is ready. kafka {state.kafka}, redis {state.redis}", soft_wrap=True, highlight=False)
+        if "registry" in names and directory == DEFAULT_DIRECTORY:
+            console.print(NEXT_STEP, soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -75,23 +82,28 @@ def status(directory: Directory = DEFAULT_DIRECTORY) -> None:
 
 @app.command()
 def logs(
-    name: Annotated[str, typer.Argument(help="a part, a service, a hook, or supervisor")],
+    name: Annotated[str | None, typer.Argument(help="a part, a service, a hook, or supervisor; else all")] = None,
     directory: Directory = DEFAULT_DIRECTORY,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="go on as lines come")] = False,
-    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="how many of the last lines")] = 50,
+    lines: Annotated[int | None, typer.Option("-n", "--lines", min=0, help="how many of the last lines")] = None,
 ) -> None:
-    """Show the log of one part or service."""
-    path = directory / "logs" / f"{name}.log"
-    if not path.is_file():
-        known = ", ".join(sorted(log.stem for log in path.parent.glob("*.log"))) or "none yet"
-        Console(stderr=True).print(f"There is no log named {name}. Logs here: {known}", highlight=False)
+    """Show the last lines of every log (10 of each), or of one (50)."""
+    every = Logs(directory / "logs")
+    known = [log.name for log in every.found()]
+    if not known or (name is not None and name not in known):
+        told = f"There is no log {f'named {name}' if name else f'in {directory}'}. Logs here: "
+        Console(stderr=True).print(told + (", ".join(known) or "none yet"), highlight=False, soft_wrap=True)
         raise typer.Exit(1)
-    position = path.stat().st_size
-    for line in tail(path, lines):
-        typer.echo(line)
+    show = _prefixing(max(map(len, known))) if name is None else _plainly
+    wanted = lines if lines is not None else LINES_OF_EACH if name is None else LINES_OF_ONE
+    for log in every.found():
+        if name in (None, log.name):
+            show(log.name, log.last(wanted))
     while follow:
-        position = _print_new(path, position)
         time.sleep(FOLLOW_S)
+        for log in every.found():
+            if name in (None, log.name):
+                show(log.name, log.new())
 
 
 def default_hooks() -> tuple[Command, ...]:
@@ -103,15 +115,20 @@ def default_hooks() -> tuple[Command, ...]:
     )
 
 
-def _print_new(path: Path, position: int) -> int:
-    size = path.stat().st_size if path.exists() else 0
-    # A log that shrank was begun anew.
-    start = position if size >= position else 0
-    if size > start:
-        with path.open("rb") as log:
-            log.seek(start)
-            typer.echo(log.read(size - start).decode(errors="replace"), nl=False)
-    return size
+def _plainly(_: str, lines: Iterable[str]) -> None:
+    for line in lines:
+        typer.echo(line)
+
+
+def _prefixing(width: int) -> Callable[[str, Iterable[str]], None]:
+    console, colours = Console(), dict[str, str]()
+
+    def show(name: str, lines: Iterable[str]) -> None:
+        colour = colours.setdefault(name, LOG_COLOURS[len(colours) % len(LOG_COLOURS)])
+        for line in lines:
+            console.print(Text.assemble((f"{name:<{width}} | ", colour), line), soft_wrap=True)
+
+    return show
 
 
 @contextmanager

@@ -51,6 +51,7 @@ SERVICES: Mapping[str, Service] = {
         Service("alerts"),
         Service("royalty"),
         Service("console", has_schema=False),
+        Service("exporter", (sys.executable, "-m", "infra.exporter"), has_schema=False),
     )
 }
 

@@ -7,18 +7,21 @@ from services.alerts.api import build_app
 from services.alerts.delivery_store import DeliveryStore
 from services.alerts.endpoint_store import EndpointStore
 from services.alerts.handlers import Sending
+from services.alerts.metrics import DEAD_LETTERS, OUTBOX
 from services.alerts.settings import AlertsSettings
 from services.alerts.store import CaseStore
 from services.alerts.worker import Deliverer, Infringements
 from shared.access import AccessDirectory
 from shared.addresses import AllowedAddresses
 from shared.database import Database
+from shared.dead_letters import Replays, add_replays
 from shared.events.topics import ACCESS, ALLOWANCES, CASES, INFRINGEMENTS
 from shared.health import Health
 from shared.kafka.consuming import GroupConsumer
 from shared.kafka.deadletters import KafkaDeadLetters
-from shared.kafka.lookup import LookupReader
+from shared.kafka.lookup import LookupReader, learning
 from shared.kafka.producer import SteadyProducer
+from shared.kafka.stall import Stall
 from shared.logs import configure_logs, get_log
 from shared.outbox import Relay
 from shared.outbox.watch import OutboxWatch
@@ -37,6 +40,7 @@ async def main() -> None:
     settings = AlertsSettings.from_environment()
     configure_logs("alerts", settings.log_level)
     log.info("settings", **settings.masked())
+    stall = Stall(settings.stalled_after_s)
     worker = Database(settings.database_worker, "alerts")
     api = Database(settings.database_api, "alerts")
     http = SafeHttp(
@@ -44,7 +48,8 @@ async def main() -> None:
     )
     producer = SteadyProducer(settings)
     keys = AccessDirectory()
-    access = LookupReader(settings, [ACCESS.name], keys.learn)
+    letters = KafkaDeadLetters(producer, "alerts.access", DEAD_LETTERS)
+    access = LookupReader(settings, [ACCESS.name], learning(keys.learn, letters))
     cipher = cipher_of(settings.secret_key)
     app = build_app(
         CaseStore(api),
@@ -54,7 +59,9 @@ async def main() -> None:
         overlap=timedelta(hours=settings.alerts_secret_overlap_h),
     )
     health = Health()
+    health.live_when("stream", stall.problem)
     watch = OutboxWatch(worker)
+    OUTBOX.follow(watch)
     health.ready_when("database", watch.database)
     health.ready_when("relay", watch.relay)
     health.ready_when("access", access.problem)
@@ -68,8 +75,10 @@ async def main() -> None:
     deliverer = Deliverer(
         queue, http, Sending(settings.alerts_deadline_s), concurrency_max=settings.alerts_concurrency_max
     )
-    infringements = Infringements(CaseStore(worker), KafkaDeadLetters(producer, "alerts"), deliverer.wake)
-    consumer = GroupConsumer(settings, group="alerts", topics=[INFRINGEMENTS.name])
+    letters = KafkaDeadLetters(producer, "alerts", DEAD_LETTERS)
+    infringements = Infringements(CaseStore(worker), letters, deliverer.wake)
+    add_replays(app, {"alerts": Replays(infringements.take), "alerts.access": Replays(keys.learn, in_memory=True)})
+    consumer = GroupConsumer(settings, group="alerts", topics=[INFRINGEMENTS.name], stall=stall)
     loops: dict[str, Loop] = {
         "access": access.run,
         "infringements": lambda: consumer.run(infringements.handle),

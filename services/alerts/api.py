@@ -17,7 +17,8 @@ from services.alerts.payload import case_facts
 from services.alerts.store import CaseStore, case_of
 from shared.access import Caller, KnowsKeys, require
 from shared.safe_http import Refused, Unreachable
-from shared.web import answer_errors
+from shared.values import Text
+from shared.web import After, IdInPath, answer_errors
 
 Reader = Annotated[Caller, Depends(require("agency", "operator"))]
 Agency = Annotated[Caller, Depends(require("agency"))]
@@ -53,7 +54,7 @@ class EndpointView(BaseModel):
 class AcknowledgeRequest(BaseModel):
     """Why, in the person's own words."""
 
-    why: str = Field("", max_length=2000)
+    why: Text = Field("", max_length=2000)
 
 
 class CasePage(BaseModel):
@@ -81,21 +82,23 @@ def _add_cases(app: FastAPI, cases: CaseStore) -> None:
         caller: Reader,
         status: CaseStatus | None = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
-        after: str | None = None,
+        after: After = None,
     ) -> CasePage:
         rows = await cases.page(caller, status=status, limit=limit + 1, after=after)
         shown = [_case_view(row) for row in rows[:limit]]
         return CasePage(cases=shown, next=shown[-1]["use_id"] if len(rows) > limit else None)
 
     @app.get("/v1/cases/{use_id}")
-    async def show(use_id: str, caller: Reader) -> dict[str, Any]:
+    async def show(use_id: IdInPath, caller: Reader) -> dict[str, Any]:
         found = await cases.whole(caller, use_id)
         if found is None:
             raise _no_case(use_id)
         return _whole_view(found)
 
     @app.post("/v1/cases/{use_id}/acknowledge")
-    async def take_in_hand(use_id: str, caller: Reader, request: AcknowledgeRequest | None = None) -> dict[str, Any]:
+    async def take_in_hand(
+        use_id: IdInPath, caller: Reader, request: AcknowledgeRequest | None = None
+    ) -> dict[str, Any]:
         """Say that a person works on the case; repeating it changes nothing."""
         why = request.why if request else ""
         async with cases.transaction(caller) as rows:
@@ -124,7 +127,7 @@ def _add_endpoints(app: FastAPI, endpoints: EndpointStore, urls: ChecksUrls, ove
         return [_endpoint_view(endpoint) for endpoint in await endpoints.list(caller)]
 
     @app.post("/v1/endpoints/{endpoint_id}/rotate")
-    async def rotate(endpoint_id: str, caller: Agency) -> EndpointView:
+    async def rotate(endpoint_id: IdInPath, caller: Agency) -> EndpointView:
         """Make a new secret; alerts carry a signature by the old one too until the overlap has passed."""
         secret = new_secret_text()
         endpoint = await endpoints.rotate(caller, endpoint_id, secret=secret, now=datetime.now(UTC), overlap=overlap)
@@ -133,7 +136,7 @@ def _add_endpoints(app: FastAPI, endpoints: EndpointStore, urls: ChecksUrls, ove
         return _endpoint_view(endpoint, secret)
 
     @app.delete("/v1/endpoints/{endpoint_id}", status_code=204)
-    async def delete(endpoint_id: str, caller: Agency) -> None:
+    async def delete(endpoint_id: IdInPath, caller: Agency) -> None:
         if not await endpoints.delete(caller, endpoint_id):
             raise _no_endpoint(endpoint_id)
 

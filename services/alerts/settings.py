@@ -4,10 +4,10 @@ from pydantic import Field
 
 from shared.addresses import AllowedAddressesText
 from shared.setting_types import SecretKeys
-from shared.settings import ServiceSettings
+from shared.settings import StreamSettings
 
 
-class AlertsSettings(ServiceSettings):
+class AlertsSettings(StreamSettings):
     """What alerts runs with."""
 
     secret_key: SecretKeys

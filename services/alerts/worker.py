@@ -12,7 +12,7 @@ import psycopg_pool
 
 from services.alerts.delivery import Attempt, Delivered, EndpointGone, Failed, GaveUp, Outcome, TryAgain
 from services.alerts.handlers import Deliveries, Posts, Sending, Taken, deliver, on_infringement
-from services.alerts.metrics import DEAD_LETTERS, DELIVERIES, INFRINGEMENTS_TAKEN, OLDEST_PENDING, UNDER_WAY
+from services.alerts.metrics import DELIVERIES, INFRINGEMENTS_TAKEN, OLDEST_PENDING, UNDER_WAY
 from services.alerts.store import CaseStore
 from shared.events import InfringementState, Unreadable, read_event
 from shared.kafka import Record
@@ -45,9 +45,10 @@ class Infringements:
 
     async def handle(self, records: Sequence[Record]) -> None:
         """Store the effect of all of them; what cannot be read or worked becomes a dead letter."""
-        DEAD_LETTERS.inc(await work_batch(records, self._take, self._dead_letters))
+        await work_batch(records, self.take, self._dead_letters)
 
-    async def _take(self, records: Sequence[Record]) -> None:
+    async def take(self, records: Sequence[Record]) -> None:
+        """Store what infringements say in one transaction; what it raises says why not."""
         # A tombstone says that the use is forgotten elsewhere; the case stays as the agency's own record.
         states = [_read(record) for record in records if record.value is not None]
         # In key order, so that two workers never wait for each other; equal keys keep their order.

@@ -6,14 +6,17 @@ from redis.asyncio import Redis
 
 from services.intake.api import build_app
 from services.intake.handlers import Parts
+from services.intake.metrics import DEAD_LETTERS
 from services.intake.settings import IntakeSettings
 from services.intake.store import ObjectInbox, PlatformSecrets, PostsStream, RedisMarks
 from shared.access import AccessDirectory
 from shared.database import Database
 from shared.database.watch import DatabaseWatch
+from shared.dead_letters import Replays, add_replays
 from shared.events.topics import ACCESS
 from shared.health import Health
-from shared.kafka.lookup import LookupReader
+from shared.kafka.deadletters import KafkaDeadLetters
+from shared.kafka.lookup import LookupReader, learning
 from shared.kafka.producer import SteadyProducer
 from shared.logs import configure_logs, get_log
 from shared.objects import open_store
@@ -32,7 +35,8 @@ async def main() -> None:
     producer = SteadyProducer(settings, send_timeout_s=settings.send_timeout_s)
     redis = Redis.from_url(settings.redis.get_secret_value(), socket_timeout=0.3, socket_connect_timeout=0.3)
     keys = AccessDirectory()
-    reader = LookupReader(settings, [ACCESS.name], keys.learn)
+    letters = KafkaDeadLetters(producer, "intake.access", DEAD_LETTERS)
+    reader = LookupReader(settings, [ACCESS.name], learning(keys.learn, letters))
     parts = Parts(
         secrets=PlatformSecrets(database, cipher_of(settings.secret_key)),
         inbox=ObjectInbox(open_store(settings.store)),
@@ -40,6 +44,7 @@ async def main() -> None:
         stream=PostsStream(producer),
     )
     app = build_app(settings, parts, producer, keys)
+    add_replays(app, {"intake.access": Replays(keys.learn, in_memory=True)})
     health = Health()
     watch = DatabaseWatch(database)
     health.ready_when("database", watch.problem)

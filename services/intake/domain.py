@@ -30,7 +30,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Malformed:
-    """A body that is no webhook of this adapter at all."""
+    """A body that cannot be read at all."""
 
     problem: str
 

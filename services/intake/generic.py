@@ -54,16 +54,17 @@ _READER: TypeAdapter[Told] = TypeAdapter(Annotated[Told, Field(discriminator="ty
 
 
 def parse(webhook: Webhook, *, livemode: bool, upload_bytes_max: int) -> Parsed | Malformed:
-    """The facts of a webhook's body: one object, or `{"items": [...]}` with up to 500 of them."""
+    """The facts of a webhook's body: one object, or `{"items": [...]}` with up to 500 of them.
+
+    JSON that is neither is read as one refused item.
+    """
     try:
         told = json.loads(webhook.body)
     except (ValueError, RecursionError) as error:
         return Malformed(f"the body is not JSON: {error}")
-    if not isinstance(told, dict):
-        return Malformed('the body must be a JSON object: one event, or {"items": [...]}')
-    items = told.get("items", [told])
-    if not isinstance(items, list) or not 1 <= len(items) <= ITEMS_MAX:
-        return Malformed(f"items: must be a list of 1 to {ITEMS_MAX} events")
+    items = _items(told)
+    if isinstance(items, Refused):
+        return Parsed([items], {})
     read: list[Item] = []
     uploads: dict[str, bytes] = {}
     for item in items:
@@ -76,6 +77,31 @@ def parse(webhook: Webhook, *, livemode: bool, upload_bytes_max: int) -> Parsed 
         uploads |= unpacked.uploads
         read.append(with_doubt(_fact(known, platform=webhook.platform, livemode=livemode), webhook.received_at))
     return Parsed(read, uploads)
+
+
+def _items(told: Any) -> list[Any] | Refused:
+    if not isinstance(told, dict):
+        return Refused((f'body: must be a JSON object, one event or {{"items": [...]}}; got {_form(told)}',))
+    items = told.get("items", [told])
+    if not isinstance(items, list) or not 1 <= len(items) <= ITEMS_MAX:
+        return Refused((f"items: must be a list of 1 to {ITEMS_MAX} events; got {_form(items)}",))
+    return items
+
+
+def _form(told: Any) -> str:
+    match told:
+        case list():
+            return f"a list of {len(told)}"
+        case dict():
+            return "an object"
+        case str():
+            return "a string"
+        case None:
+            return "null"
+        case bool():
+            return "true or false"
+        case _:
+            return "a number"
 
 
 def _read(told: Any) -> Told | Refused:

@@ -2,17 +2,19 @@
 
 import asyncio
 from datetime import UTC, datetime
+from functools import partial
 
 from services.judging.api import build_app
 from services.judging.freshness import Freshness
-from services.judging.lookups import Lookups
-from services.judging.metrics import OLDEST_UNSENT_S
+from services.judging.lookups import AccusationStop, Lookups
+from services.judging.metrics import DEAD_LETTERS, LOOKUPS_AGE_S, OUTBOX
 from services.judging.settings import JudgingSettings
 from services.judging.store import JudgingStore
 from services.judging.views import UseViews
 from services.judging.worker import JudgingAgain, Lookout, SightingsWorker
 from shared.access import AccessDirectory
 from shared.database import Database
+from shared.dead_letters import Replays, add_replays
 from shared.events.topics import (
     ACCESS,
     ALLOWANCES,
@@ -28,12 +30,13 @@ from shared.events.topics import (
 from shared.health import Health
 from shared.kafka.deadletters import KafkaDeadLetters
 from shared.kafka.faust_worker import consume_with_faust
-from shared.kafka.lookup import LookupReader
+from shared.kafka.lookup import LookupReader, learning
 from shared.kafka.producer import SteadyProducer
+from shared.kafka.stall import Stall
 from shared.logs import configure_logs, get_log
 from shared.outbox import Relay
 from shared.outbox.watch import OutboxWatch
-from shared.process import run_process
+from shared.process import Loop, run_process
 
 log = get_log()
 
@@ -49,54 +52,47 @@ async def main() -> None:
     settings = JudgingSettings.from_environment()
     configure_logs("judging", settings.log_level)
     log.info("settings", **settings.masked())
+    stall = Stall(settings.stalled_after_s)
     database = Database(settings.database_worker, "judging")
     requests = Database(settings.database_api, "judging", connections_max=4)
     relay = Relay(database, settings, topics=(USAGE, INFRINGEMENTS))
-    OLDEST_UNSENT_S.set_function(lambda: relay.oldest_unsent_s)
     producer = SteadyProducer(settings)
     store = JudgingStore(database)
     freshness = Freshness(_now)
-    reader = LookupReader(
-        settings, LOOKUP_TOPICS, Lookups(database, freshness, bulk_from=settings.bulk_from_uses).learn
-    )
+    lookups = Lookups(database, freshness, bulk_from=settings.bulk_from_uses)
+    stop = AccusationStop(database, KafkaDeadLetters(producer, "judging.lookups", DEAD_LETTERS))
+    reader = LookupReader(settings, LOOKUP_TOPICS, learning(lookups.learn, stop))
     freshness.follow(reader)
     keys = AccessDirectory()
-    access = LookupReader(settings, [ACCESS.name], keys.learn)
+    letters = KafkaDeadLetters(producer, "judging.access", DEAD_LETTERS)
+    access = LookupReader(settings, [ACCESS.name], learning(keys.learn, letters))
 
     def is_fresh() -> bool:
         return freshness.problem() is None
 
-    worker = SightingsWorker(store, is_fresh, KafkaDeadLetters(producer, "judging"), judged=relay.wake)
+    letters = KafkaDeadLetters(producer, "judging", DEAD_LETTERS)
+    worker = SightingsWorker(store, is_fresh, letters, judged=relay.wake)
     again = JudgingAgain(store, is_fresh, batch_max=settings.judge_again_batch_max, judged=relay.wake)
     lookout = Lookout(store, freshness)
-
-    async def consume() -> None:
-        # What is judged before the lookup data is whole would only be judged again.
-        while not reader.caught_up():
-            await asyncio.sleep(0.1)
-        await consume_with_faust(
-            settings,
-            group="judging",
-            topic=SIGHTINGS.name,
-            handle_batch=worker.handle_batch,
-            batch_max=settings.batch_max,
-        )
-
-    health = Health()
     watch = OutboxWatch(database)
-    health.ready_when("database", watch.database)
-    health.ready_when("relay", watch.relay)
-    health.ready_when("lookups", reader.problem)
-    health.ready_when("unreadable_lookups", lookout.unreadable_problem)
-    health.ready_when("access", access.problem)
+    OUTBOX.follow(watch)
+    LOOKUPS_AGE_S.set_function(freshness.age_s)
     app = build_app(UseViews(requests), keys, problem=lookout.problem)
-    health.add_pages(app)
+    add_replays(
+        app,
+        {
+            "judging": Replays(worker.take),
+            "judging.lookups": Replays(lookups.learn),
+            "judging.access": Replays(keys.learn, in_memory=True),
+        },
+    )
+    _health(stall, watch, lookups=reader, lookout=lookout, access=access).add_pages(app)
     await database.open()
     await requests.open()
-    loops = {
+    loops: dict[str, Loop] = {
         "lookups": reader.run,
         "access": access.run,
-        "sightings": consume,
+        "sightings": partial(_consume, settings, worker, lookups=reader, stall=stall),
         "judging_again": again.run,
         "lookout": lookout.run,
         "relay": relay.run,
@@ -108,6 +104,33 @@ async def main() -> None:
         await producer.stop()
         await requests.close()
         await database.close()
+
+
+async def _consume(settings: JudgingSettings, worker: SightingsWorker, *, lookups: LookupReader, stall: Stall) -> None:
+    # What is judged before the lookup data is whole would only be judged again.
+    while not lookups.caught_up():
+        await asyncio.sleep(0.1)
+    await consume_with_faust(
+        settings,
+        group="judging",
+        topic=SIGHTINGS.name,
+        handle_batch=worker.handle_batch,
+        batch_max=settings.batch_max,
+        stall=stall,
+    )
+
+
+def _health(
+    stall: Stall, watch: OutboxWatch, *, lookups: LookupReader, lookout: Lookout, access: LookupReader
+) -> Health:
+    health = Health()
+    health.live_when("stream", stall.problem)
+    health.ready_when("database", watch.database)
+    health.ready_when("relay", watch.relay)
+    health.ready_when("lookups", lookups.problem)
+    health.ready_when("unreadable_lookups", lookout.unreadable_problem)
+    health.ready_when("access", access.problem)
+    return health
 
 
 if __name__ == "__main__":

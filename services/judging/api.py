@@ -9,10 +9,12 @@ from pydantic import BaseModel, Field
 from services.judging.names import VerdictName
 from services.judging.views import UnreadableLookup, UseDetail, UseView
 from shared.access import Caller, KnowsKeys, Operator, require
-from shared.web import answer_errors
+from shared.values import Text
+from shared.web import After, IdInPath, IdInQuery, answer_errors
 
 Holder = Annotated[Caller, Depends(require("agency", "talent", "brand", "operator"))]
 Anyone = Annotated[Caller, Depends(require())]
+POST = r"^[a-z0-9][a-z0-9-]{0,39}:[^\x00-\x1f\x7f]+$"
 
 
 class Views(Protocol):
@@ -22,14 +24,21 @@ class Views(Protocol):
         """One use with its verdicts."""
 
     async def uses(
-        self, caller: Caller, *, twin_id: str | None, verdict: VerdictName | None, limit: int, after: str | None
+        self,
+        caller: Caller,
+        *,
+        twin_id: str | None,
+        post: tuple[str, str] | None,
+        verdict: VerdictName | None,
+        limit: int,
+        after: str | None,
     ) -> list[UseView]:
         """Uses in the order of their ids."""
 
     async def unreadable(self, caller: Caller) -> list[UnreadableLookup]:
         """The lookup records that stop all accusations."""
 
-    async def drop_unreadable(self, caller: Caller, *, topic: str, message_key: str) -> bool:
+    async def drop_unreadable(self, caller: Caller, *, topic: str, message_key: str, offset: int | None) -> bool:
         """Go on without one of them."""
 
 
@@ -44,8 +53,11 @@ class FreshnessView(BaseModel):
 class UnreadableName(BaseModel):
     """Names an unreadable lookup record."""
 
-    topic: str = Field(examples=["licenses.v1"])
-    message_key: str = Field(examples=["lic_1"])
+    topic: Text = Field(examples=["licenses.v1"])
+    message_key: Text = Field(examples=["lic_1"])
+    offset: int | None = Field(
+        None, ge=0, lt=2**63, description="where it lies: a later unreadable one of its key is not dropped"
+    )
 
 
 def build_app(views: Views, keys: KnowsKeys, *, problem: Callable[[], str | None]) -> FastAPI:
@@ -62,16 +74,22 @@ def _add_uses(app: FastAPI, views: Views) -> None:
     @app.get("/v1/uses")
     async def uses(
         caller: Holder,
-        twin_id: Annotated[str | None, Query(max_length=200)] = None,
+        twin_id: IdInQuery = None,
+        post: Annotated[
+            str | None,
+            Query(pattern=POST, max_length=241, description="platform:post_id", examples=["instagram:17841"]),
+        ] = None,
         verdict: VerdictName | None = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-        after: Annotated[str | None, Query(max_length=200, description="the last use_id of the page before")] = None,
+        after: After = None,
     ) -> list[UseView]:
         """The caller's uses in the order of their ids; a verdict that is withheld matches no `verdict`."""
-        return await views.uses(caller, twin_id=twin_id, verdict=verdict, limit=limit, after=after)
+        platform, _, post_id = (post or "").partition(":")
+        of_post = (platform, post_id) if post else None
+        return await views.uses(caller, twin_id=twin_id, post=of_post, verdict=verdict, limit=limit, after=after)
 
     @app.get("/v1/uses/{use_id}")
-    async def use(use_id: str, caller: Holder) -> UseDetail:
+    async def use(use_id: IdInPath, caller: Holder) -> UseDetail:
         """A use: its verdict as known now, and every verdict as judged then."""
         found = await views.use(caller, use_id)
         if found is None:
@@ -91,7 +109,7 @@ def _add_freshness(app: FastAPI, views: Views, problem: Callable[[], str | None]
     @app.post("/v1/unreadable-lookups/drop", status_code=204)
     async def drop(named: UnreadableName, caller: Operator) -> Response:
         """Go on as if the record said nothing; a later readable one of its message key is learnt as ever."""
-        if not await views.drop_unreadable(caller, topic=named.topic, message_key=named.message_key):
+        if not await views.drop_unreadable(caller, **named.model_dump()):
             raise HTTPException(
                 404, f"No unreadable record {named.message_key} of {named.topic}; GET /v1/freshness lists them"
             )

@@ -1,5 +1,6 @@
 """Promise 5: whether the lookup data is fresh enough to accuse somebody."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -42,6 +43,9 @@ class Reads(Protocol):
     def caught_up(self, within_s: float) -> bool:
         """Has everything been learnt that was there `within_s` ago?"""
 
+    def behind_s(self) -> float:
+        """How long ago everything was learnt that was there; infinite before the first time."""
+
     def has_learnt(self, end_offsets: Mapping[str, Mapping[int, int]]) -> bool:
         """Has everything below these offsets been learnt?"""
 
@@ -53,6 +57,7 @@ class Freshness:
         self._now = now
         self._reader: Reads | None = None
         self._watermark: Watermark | None = None
+        self._learnt_until: datetime | None = None
 
     def follow(self, reader: Reads) -> None:
         """Ask this reader from now on."""
@@ -63,6 +68,17 @@ class Freshness:
         newest = self._watermark
         if watermark.service == REGISTRY and (newest is None or newest.revision < watermark.revision):
             self._watermark = watermark
+
+    def age_s(self) -> float:
+        """Age of the moment up to which everything is known that was told until then; infinite before the first."""
+        reader, watermark = self._reader, self._watermark
+        if reader is None:
+            return math.inf
+        if watermark is not None and reader.has_learnt(watermark.end_offsets):
+            self._learnt_until = watermark.occurred_at
+        if self._learnt_until is None:
+            return math.inf
+        return max((self._now() - self._learnt_until).total_seconds(), reader.behind_s())
 
     def problem(self) -> str | None:
         """Why nobody may be accused now, as far as the reader goes; None when the data is fresh."""

@@ -1,6 +1,5 @@
 """Lookup data in judging's own schema: the highest revision wins, and what it changes is queued to be judged again."""
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -18,19 +17,17 @@ from shared.events import (
     LicenseState,
     StateEvent,
     TwinState,
-    Unreadable,
     Watermark,
     read_event,
 )
 from shared.events.topics import CLOCK
 from shared.kafka import Record
-from shared.kafka.batches import PASSING_FAULTS
+from shared.kafka.deadletters import DeadLetters, error_text
+from shared.kafka.records import key_text
 from shared.logs import get_log
 
 log = get_log()
 
-ATTEMPTS = 6
-FIRST_PAUSE_S = 0.2
 # The store's judging transactions hold the same lock shared.
 LOCK_EXCLUSIVELY = "select pg_advisory_xact_lock(hashtextextended('judging:lookups', 0))"
 
@@ -39,20 +36,11 @@ _CLASSES: dict[str, type[Event]] = {event.type: event for event in EVENT_CLASSES
 Key = tuple[str, str]
 
 
-@dataclass(frozen=True)
-class Broken:
-    """A lookup record that cannot be read."""
-
-    record: Record
-    error: str
-
-
 @dataclass
 class _Read:
     """What a batch of records says."""
 
     newest: dict[Key, StateEvent] = field(default_factory=dict)
-    broken: dict[Key, Broken] = field(default_factory=dict)
     readable_up_to: dict[Key, int] = field(default_factory=dict)
 
 
@@ -65,29 +53,15 @@ class Lookups:
         self._bulk_from = bulk_from
 
     async def learn(self, records: Sequence[Record]) -> None:
-        """Store what is newer than what is known; a passing fault is repeated a bounded number of times, then raised.
-
-        A record that cannot be read is kept in `unreadable_lookups` and stops all accusations.
-        """
+        """Store what is newer than what is known; when a record cannot be read, Unreadable, and nothing is stored."""
         read = _read(records, self._freshness)
-        if not (read.newest or read.broken or read.readable_up_to):
+        if not (read.newest or read.readable_up_to):
             return
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                await self._store(read)
-                return
-            except PASSING_FAULTS as error:
-                if attempt == ATTEMPTS:
-                    raise
-                log.warning("lookups_wait", attempt=attempt, error=f"{type(error).__name__}: {error}")
-                await asyncio.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1))
-
-    async def _store(self, read: _Read) -> None:
         # Most records are known already after a restart: nobody is kept from judging for them.
         async with self._database.transaction() as connection:
             news = _news(read.newest, await _stored(connection, list(read.newest)))
             repaired = await _repaired(connection, read)
-        if not (news or read.broken or repaired):
+        if not (news or repaired):
             return
         async with self._database.transaction() as connection:
             await connection.execute(LOCK_EXCLUSIVELY)
@@ -95,7 +69,6 @@ class Lookups:
             news = _news(read.newest, before)
             await _upsert(connection, news.values())
             await self._queue(connection, news, before)
-            await _keep_broken(connection, read.broken.values())
             await _repair(connection, read.readable_up_to)
         for state in news.values():
             LOOKUPS.labels(state.topic.name).inc()
@@ -114,6 +87,25 @@ class Lookups:
         )
 
 
+class AccusationStop:
+    """Dead letters of lookup data: what could not be learnt stops all accusations until it is repaired or dropped."""
+
+    def __init__(self, database: Database, letters: DeadLetters) -> None:
+        self._database = database
+        self._letters = letters
+
+    async def keep(self, record: Record, *, error: BaseException, attempts: int) -> None:
+        """Stop the accusations, then keep the record."""
+        message_key = key_text(record.key)
+        LOOKUPS_UNREADABLE.labels(record.topic).inc()
+        log.error("lookup_unreadable", topic=record.topic, message_key=message_key, offset=record.offset)
+        # A watermark that cannot be read vouches for nothing; the next one comes within a second.
+        if record.topic != CLOCK.name:
+            async with self._database.transaction() as connection:
+                await _keep_broken(connection, record, message_key, error_text(error).replace("\x00", "\\x00"))
+        await self._letters.keep(record, error=error, attempts=attempts)
+
+
 def account_keys(accounts: Iterable[Account]) -> frozenset[str]:
     """Accounts as they stand in a column: `platform:account`."""
     return frozenset(f"{platform}:{account}" for platform, account in accounts)
@@ -129,32 +121,17 @@ def lookup_in(type_name: str, state: object) -> StateEvent:
 def _read(records: Sequence[Record], freshness: Freshness) -> _Read:
     read = _Read()
     for record in records:
-        key = (record.topic, _key_text(record.key))
-        try:
-            # A tombstone follows a withdrawn state, which has been learnt: it says nothing new.
-            event = None if record.value is None else read_event(record.topic, record.key, record.value)
-        except Unreadable as error:
-            _note_broken(read, key, Broken(record, str(error)))
-            continue
+        # A tombstone follows a withdrawn state, which has been learnt: it says nothing new.
+        event = None if record.value is None else read_event(record.topic, record.key, record.value)
         if isinstance(event, Watermark):
             freshness.learn(event)
             continue
-        read.broken.pop(key, None)
+        key = (record.topic, key_text(record.key))
         if record.topic != CLOCK.name:
             read.readable_up_to[key] = record.offset
         if isinstance(event, StateEvent) and (key not in read.newest or read.newest[key].revision < event.revision):
             read.newest[key] = event
     return read
-
-
-def _note_broken(read: _Read, key: Key, broken: Broken) -> None:
-    record = broken.record
-    log.error("lookup_unreadable", topic=record.topic, message_key=key[1], offset=record.offset, error=broken.error)
-    LOOKUPS_UNREADABLE.labels(record.topic).inc()
-    # A watermark that cannot be read vouches for nothing; the next one comes within a second.
-    if record.topic != CLOCK.name:
-        read.broken[key] = broken
-        read.readable_up_to.pop(key, None)
 
 
 @dataclass(frozen=True)
@@ -203,32 +180,45 @@ async def _upsert(connection: Connection, states: Iterable[StateEvent]) -> None:
         )
 
 
-async def _keep_broken(connection: Connection, several: Iterable[Broken]) -> None:
-    for broken in several:
-        record = broken.record
-        # One that an operator has dropped stays dropped when it is read again after a restart.
-        await connection.execute(
-            "insert into unreadable_lookups (topic, message_key, partition, record_offset, error)"
-            " values (%s, %s, %s, %s, %s) on conflict (topic, message_key) do update"
-            " set record_offset = excluded.record_offset, error = excluded.error, found_at = excluded.found_at,"
-            " dropped_by = null where unreadable_lookups.record_offset < excluded.record_offset",
-            (record.topic, _key_text(record.key), record.partition, record.offset, _text(broken.error)),
-        )
+async def _keep_broken(connection: Connection, record: Record, message_key: str, error: str) -> None:
+    # One that an operator has dropped stays dropped when it is read again after a restart.
+    await connection.execute(
+        "insert into unreadable_lookups (topic, message_key, partition, record_offset, error)"
+        " values (%s, %s, %s, %s, %s) on conflict (topic, message_key) do update"
+        " set record_offset = excluded.record_offset, error = excluded.error, found_at = excluded.found_at,"
+        " dropped_by = null where unreadable_lookups.record_offset < excluded.record_offset",
+        (record.topic, message_key, record.partition, record.offset, error),
+    )
 
 
 async def _repaired(connection: Connection, read: _Read) -> bool:
-    rows = await every(connection, "select topic, message_key, record_offset from unreadable_lookups")
-    return any(read.readable_up_to.get((row["topic"], row["message_key"]), -1) > row["record_offset"] for row in rows)
+    rows = await every(connection, "select topic, message_key, record_offset, dropped_by from unreadable_lookups")
+    for row in rows:
+        readable_up_to = read.readable_up_to.get((row["topic"], row["message_key"]), -1)
+        if readable_up_to > row["record_offset"] or (
+            readable_up_to == row["record_offset"] and row["dropped_by"] is None
+        ):
+            return True
+    return False
 
 
 async def _repair(connection: Connection, readable_up_to: Mapping[Key, int]) -> None:
     keys = list(readable_up_to)
+    readable = ([topic for topic, _ in keys], [message_key for _, message_key in keys], list(readable_up_to.values()))
+    # Replayed with other bytes, or read by newer code. In its topic it lies as it was, so it must be known as settled.
+    await connection.execute(
+        "update unreadable_lookups set dropped_by = 'read after all'"
+        " from unnest(%s::text[], %s::text[], %s::bigint[]) as readable (topic, message_key, record_offset)"
+        " where readable.topic = unreadable_lookups.topic and readable.message_key = unreadable_lookups.message_key"
+        " and readable.record_offset = unreadable_lookups.record_offset and unreadable_lookups.dropped_by is null",
+        readable,
+    )
     await connection.execute(
         "delete from unreadable_lookups using unnest(%s::text[], %s::text[], %s::bigint[])"
         " as readable (topic, message_key, record_offset) where readable.topic = unreadable_lookups.topic"
         " and readable.message_key = unreadable_lookups.message_key"
         " and readable.record_offset > unreadable_lookups.record_offset",
-        ([topic for topic, _ in keys], [message_key for _, message_key in keys], list(readable_up_to.values())),
+        readable,
     )
 
 
@@ -246,12 +236,3 @@ def _accounts_of(state: StateEvent) -> frozenset[str]:
     if not isinstance(state, BrandState):
         return frozenset()
     return account_keys((account.platform, account.account) for account in state.accounts)
-
-
-def _key_text(key: bytes | None) -> str:
-    return "" if key is None else _text(key.decode("utf-8", "backslashreplace"))
-
-
-def _text(text: str) -> str:
-    # PostgreSQL keeps no NUL in a text.
-    return text.replace("\x00", "\\x00")

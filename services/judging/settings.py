@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from shared.settings import ServiceSettings
+from shared.settings import StreamSettings
 
 
-class JudgingSettings(ServiceSettings):
+class JudgingSettings(StreamSettings):
     """What judging runs with."""
 
     batch_max: int = Field(200, ge=1, le=1_000, examples=[200], description="sightings judged in one transaction")

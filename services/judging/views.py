@@ -1,6 +1,7 @@
 """What requests read: uses and verdicts, each caller its own."""
 
 from datetime import datetime
+from typing import Literal
 
 from psycopg.rows import DictRow
 from pydantic import AwareDatetime, BaseModel
@@ -45,8 +46,11 @@ class VerdictThen(BaseModel):
 
 
 class UseDetail(UseView):
-    """A use with every verdict on it, oldest first."""
+    """A use with every verdict on it, oldest first, and what stands published of it; null: never."""
 
+    seen_revision: int
+    usage: Literal["active", "void"] | None
+    infringement: Literal["open", "held", "withdrawn"] | None
     history: list[VerdictThen]
 
 
@@ -80,13 +84,35 @@ class UseViews:
         if row is None:
             return None
         history = [VerdictThen.model_validate(each) for each in then]
-        return UseDetail(**dict(_view(row)), history=history)
+        return UseDetail(
+            **dict(_view(row)),
+            seen_revision=row["seen_revision"],
+            usage=row["usage"]["status"] if row["usage"] else None,
+            infringement=row["infringement"]["status"] if row["infringement"] else None,
+            history=history,
+        )
 
     async def uses(
-        self, caller: Caller, *, twin_id: str | None, verdict: VerdictName | None, limit: int, after: str | None
+        self,
+        caller: Caller,
+        *,
+        twin_id: str | None,
+        post: tuple[str, str] | None,
+        verdict: VerdictName | None,
+        limit: int,
+        after: str | None,
     ) -> list[UseView]:
-        """Uses by their id, after one of them."""
-        asked = _asked(caller, twin_id=twin_id, verdict=verdict, limit=limit, after=after)
+        """Uses by their id, after one of them; `post` is a platform and its post id."""
+        platform, post_id = post or (None, None)
+        asked = _asked(
+            caller,
+            twin_id=twin_id,
+            platform=platform,
+            post_id=post_id,
+            verdict=verdict,
+            limit=limit,
+            after=after,
+        )
         async with self._database.transaction(caller) as connection:
             rows = await every(connection, f"{_USES} {_ASKED}", asked)
         return [_view(row) for row in rows]
@@ -101,14 +127,15 @@ class UseViews:
             )
         return [UnreadableLookup.model_validate(row) for row in rows]
 
-    async def drop_unreadable(self, caller: Caller, *, topic: str, message_key: str) -> bool:
-        """Go on without a record; False when there is none of that name."""
+    async def drop_unreadable(self, caller: Caller, *, topic: str, message_key: str, offset: int | None) -> bool:
+        """Go on without a record; False when there is none of that name (at that offset)."""
         async with self._database.transaction(caller) as connection:
             row = await one(
                 connection,
                 "update unreadable_lookups set dropped_by = %s"
-                " where topic = %s and message_key = %s and dropped_by is null returning topic",
-                (caller.api_key_id, topic, message_key),
+                " where topic = %s and message_key = %s and record_offset = coalesce(%s, record_offset)"
+                " and dropped_by is null returning topic",
+                (caller.api_key_id, topic, message_key, offset),
             )
         return row is not None
 
@@ -117,6 +144,7 @@ _USES = "select * from uses where verdict is not null and livemode = %(livemode)
 
 _ASKED = """
 and (%(twin_id)s::text is null or twin_id = %(twin_id)s)
+and (%(post_id)s::text is null or (seen ->> 'platform' = %(platform)s and seen ->> 'post_id' = %(post_id)s))
 and (%(verdict)s::text is null or (verdict = %(verdict)s and not awaiting_fresh))
 and (%(after)s::text is null or use_id > %(after)s)
 order by use_id limit %(limit)s

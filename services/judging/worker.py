@@ -14,7 +14,6 @@ from services.judging.handlers import (
 )
 from services.judging.metrics import (
     AWAITING_FRESH,
-    DEAD_LETTERS,
     FRESH,
     POSTPONED,
     REPEATED,
@@ -27,8 +26,9 @@ from services.judging.publishing import Conclusion
 from services.judging.store import JudgingStore
 from shared.events import Unreadable, UseSeen, read_event
 from shared.kafka import Record
-from shared.kafka.batches import PASSING_FAULTS, work_batch
+from shared.kafka.batches import work_batch
 from shared.kafka.deadletters import DeadLetters
+from shared.kafka.passing import PASSING_FAULTS
 from shared.logs import get_log
 
 log = get_log()
@@ -50,15 +50,16 @@ class SightingsWorker:
 
     async def handle_batch(self, records: Sequence[Record]) -> None:
         """Store the batch's verdicts and its dead letters; what this raises means that neither was possible."""
-        DEAD_LETTERS.inc(await work_batch(records, self._effect, self._dead_letters))
-        self._judged()
+        await work_batch(records, self.take, self._dead_letters)
 
-    async def _effect(self, records: Sequence[Record]) -> None:
+    async def take(self, records: Sequence[Record]) -> None:
+        """Store the verdicts on sightings; what it raises says why not."""
         # A tombstone says that matching has forgotten the use; the verdict on it stays.
         sightings = [_sighting(record) for record in records if record.value is not None]
         conclusions = await on_sightings(sightings, self._store, self._is_fresh)
         REPEATED.inc(len(sightings) - len(conclusions))
         _tell(conclusions, "sighting")
+        self._judged()
 
 
 class JudgingAgain:

@@ -1,28 +1,35 @@
 """Builds matching and runs it: `python -m services.matching`."""
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from services.matching.api import build_app
 from services.matching.looking import ImageLooker
+from services.matching.metrics import DEAD_LETTERS, INDEX_AGE_S, OUTBOX
 from services.matching.recognition import ReferenceIndex, warm_up
 from services.matching.references import LiveReferences
 from services.matching.settings import MatchingSettings
-from services.matching.store import MatchingStore, MediaViews
+from services.matching.store import MatchingStore
+from services.matching.views import MediaViews, PostViews
 from services.matching.worker import PendingFetches, PostsWorker
 from shared.access import AccessDirectory
 from shared.database import Database
+from shared.dead_letters import Replays, add_replays
 from shared.events.topics import ACCESS, POSTS, REFERENCES, SIGHTINGS
 from shared.health import Health
+from shared.kafka import Record
 from shared.kafka.deadletters import KafkaDeadLetters
 from shared.kafka.faust_worker import consume_with_faust
-from shared.kafka.lookup import LookupReader
+from shared.kafka.lookup import LookupReader, learning
 from shared.kafka.producer import SteadyProducer
+from shared.kafka.stall import Stall
 from shared.logs import configure_logs, get_log
 from shared.objects import Evidence, Uploads, open_store
 from shared.outbox import Relay
 from shared.outbox.watch import OutboxWatch
-from shared.process import run_process
+from shared.process import Loop, run_process
 from shared.safe_http import AllowedAddresses, SafeHttp
 
 log = get_log()
@@ -35,50 +42,45 @@ async def main() -> None:
     log.info("settings", **settings.masked())
     executor = ThreadPoolExecutor(settings.image_threads, thread_name_prefix="image")
     await asyncio.get_running_loop().run_in_executor(executor, warm_up)
+    stall = Stall(settings.stalled_after_s)
     worker_database = Database(settings.database_worker, "matching")
     api_database = Database(settings.database_api, "matching", connections_max=4)
     index = ReferenceIndex()
+    producer = SteadyProducer(settings)
     references = LiveReferences(index, worker_database, executor)
-    reference_reader = LookupReader(settings, [REFERENCES.name], references.learn, batch_max=50)
+    letters = KafkaDeadLetters(producer, "matching.references", DEAD_LETTERS)
+    learn = learning(references.learn, letters)
+    reference_reader = LookupReader(settings, [REFERENCES.name], learn, batch_max=50)
     keys = AccessDirectory()
-    access_reader = LookupReader(settings, [ACCESS.name], keys.learn)
+    letters = KafkaDeadLetters(producer, "matching.access", DEAD_LETTERS)
+    access_reader = LookupReader(settings, [ACCESS.name], learning(keys.learn, letters))
     http = SafeHttp(AllowedAddresses.parse(settings.media_allowed_addresses))
     objects = open_store(settings.store)
     evidence = Evidence(objects)
     looker = ImageLooker(http, Uploads(objects), index, evidence, executor)
     store = MatchingStore(worker_database, attempts_max=settings.fetch_attempts_max)
     relay = Relay(worker_database, settings, topics=(SIGHTINGS,))
-    producer = SteadyProducer(settings)
-    worker = PostsWorker(
-        store, looker, relay, KafkaDeadLetters(producer, "matching"), fetch_s=settings.fetch_in_stream_s
-    )
-
-    async def consume() -> None:
-        # An image that is searched before the index is whole would be called unknown for good.
-        while not reference_reader.caught_up():
-            await asyncio.sleep(0.1)
-        await consume_with_faust(
-            settings,
-            group="matching",
-            topic=POSTS.name,
-            handle_batch=worker.handle_batch,
-            batch_max=settings.batch_max,
-        )
-
-    health = Health()
+    letters = KafkaDeadLetters(producer, "matching", DEAD_LETTERS)
+    worker = PostsWorker(store, looker, relay, letters, fetch_s=settings.fetch_in_stream_s)
     watch = OutboxWatch(worker_database)
-    health.ready_when("database", watch.database)
-    health.ready_when("relay", watch.relay)
-    health.ready_when("references", reference_reader.problem)
-    health.ready_when("access", access_reader.problem)
-    app = build_app(MediaViews(api_database), evidence, keys)
-    health.add_pages(app)
+    OUTBOX.follow(watch)
+    INDEX_AGE_S.set_function(reference_reader.behind_s)
+    app = build_app(MediaViews(api_database), evidence, keys, PostViews(api_database))
+    add_replays(
+        app,
+        {
+            "matching": Replays(partial(_take_again, worker, reference_reader)),
+            "matching.references": Replays(references.learn, in_memory=True),
+            "matching.access": Replays(keys.learn, in_memory=True),
+        },
+    )
+    _health(stall, watch, references=reference_reader, access=access_reader).add_pages(app)
     await worker_database.open()
     await api_database.open()
-    loops = {
+    loops: dict[str, Loop] = {
         "references": reference_reader.run,
         "access": access_reader.run,
-        "posts": consume,
+        "posts": partial(_consume, settings, worker, references=reference_reader, stall=stall),
         "pending_fetches": PendingFetches(store, looker, relay, fetch_s=settings.fetch_later_s).run,
         "relay": relay.run,
         "watch": watch.run,
@@ -91,6 +93,36 @@ async def main() -> None:
         await worker_database.close()
         await api_database.close()
         executor.shutdown(wait=False, cancel_futures=True)
+
+
+async def _consume(settings: MatchingSettings, worker: PostsWorker, *, references: LookupReader, stall: Stall) -> None:
+    # An image that is searched before the index is whole would be called unknown for good.
+    while not references.caught_up():
+        await asyncio.sleep(0.1)
+    await consume_with_faust(
+        settings,
+        group="matching",
+        topic=POSTS.name,
+        handle_batch=worker.handle_batch,
+        batch_max=settings.batch_max,
+        stall=stall,
+    )
+
+
+async def _take_again(worker: PostsWorker, references: LookupReader, records: Sequence[Record]) -> None:
+    if not references.caught_up():
+        raise TimeoutError("the references are not read to their end")
+    await worker.take(records)
+
+
+def _health(stall: Stall, watch: OutboxWatch, *, references: LookupReader, access: LookupReader) -> Health:
+    health = Health()
+    health.live_when("stream", stall.problem)
+    health.ready_when("database", watch.database)
+    health.ready_when("relay", watch.relay)
+    health.ready_when("references", references.problem)
+    health.ready_when("access", access.problem)
+    return health
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import asyncio
 import time
 from concurrent.futures import Executor
 
+from services.matching.cpu import metered
 from services.matching.domain import Seen
 from services.matching.hosts import Hosts, Resting
 from services.matching.media import Later, MediaOutcome, Searched, Unusable
@@ -35,7 +36,7 @@ class ImageLooker:
         try:
             # The wait for a place of the host counts too: a stalled host must not hold the stream.
             async with asyncio.timeout(deadline_s), self._hosts.visit(url):
-                image = await self._fetch(url, deadline_s)
+                image = await metered(self._fetch(url, deadline_s), IMAGE_SECONDS.labels("fetch").observe)
         except (Unreachable, TimeoutError) as error:
             FETCHES.labels("later").inc()
             return Later(str(error) or f"no answer within {deadline_s:g} s")

@@ -2,12 +2,16 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from shared.metrics import OutboxGauges
+
 FACTS = Counter("twintally_matching_facts_total", "Facts of posts worked")
 FACTS_UNREADABLE = Counter("twintally_matching_facts_unreadable_total", "Stored facts that could not be read")
 MEDIA = Counter("twintally_matching_media_total", "Media items by what became of them", ["outcome"])
+SIGHTINGS = Counter("twintally_matching_sightings_total", "References newly recognised in an image")
 USES = Counter("twintally_matching_uses_published_total", "States of uses published")
 FETCHES = Counter("twintally_matching_fetches_total", "Fetches of images by result", ["result"])
 PENDING = Gauge("twintally_matching_pending_fetches", "Images that wait for another try")
+OLDEST_PENDING_S = Gauge("twintally_matching_oldest_pending_fetch_seconds", "How long the oldest of them has waited")
 IMAGE_SECONDS = Histogram(
     "twintally_matching_image_cpu_seconds",
     "Processor time per image and stage",
@@ -15,5 +19,6 @@ IMAGE_SECONDS = Histogram(
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
 )
 REFERENCES = Gauge("twintally_matching_index_references", "References in this worker's index")
-REFERENCES_UNREADABLE = Counter("twintally_matching_references_unreadable_total", "References that could not be read")
-DEAD_LETTERS = Counter("twintally_matching_dead_letters_total", "Records given up on")
+INDEX_AGE_S = Gauge("twintally_matching_index_age_seconds", "Age of the moment up to which every reference is known")
+DEAD_LETTERS = Counter("twintally_matching_dead_letters_total", "Records given up on", ["consumer"])
+OUTBOX = OutboxGauges("matching")

@@ -4,16 +4,13 @@ import asyncio
 from collections.abc import Collection, Sequence
 from concurrent.futures import Executor
 
-from services.matching.metrics import REFERENCES, REFERENCES_UNREADABLE
+from services.matching.metrics import REFERENCES
 from services.matching.recognition import ReferenceIndex
 from services.matching.recognition.index import Registration
 from shared.database import Database
 from shared.events import ReferenceState, Unreadable, decoded_bytes, read_event
 from shared.fingerprints import Fingerprint
 from shared.kafka import Record
-from shared.logs import get_log
-
-log = get_log()
 
 
 class LiveReferences:
@@ -26,7 +23,7 @@ class LiveReferences:
         self._revisions: dict[str, int] = {}
 
     async def learn(self, records: Sequence[Record]) -> None:
-        """Take in records of references.v1; one that cannot be read is counted and leaves what was known.
+        """Take in records of references.v1; when one cannot be read, Unreadable, and nothing of them is taken in.
 
         A tombstone says that a reference is gone: nothing is found by it any more.
         """
@@ -38,12 +35,7 @@ class LiveReferences:
                 newest.pop(name, None)
                 gone.add(name)
                 continue
-            try:
-                state = _reference(record)
-            except (Unreadable, ValueError) as error:
-                REFERENCES_UNREADABLE.inc()
-                log.error("reference_unreadable", key=str(record.key), error=str(error))
-                continue
+            state = _reference(record)
             known = newest[state.reference_id].revision if state.reference_id in newest else 0
             if state.revision > max(known, self._revisions.get(state.reference_id, 0)):
                 newest[state.reference_id] = state
@@ -84,5 +76,8 @@ def _reference(record: Record) -> ReferenceState:
     if not isinstance(state, ReferenceState):
         raise Unreadable(f"type: {state.type} is no reference")
     if state.status == "active":
-        Fingerprint.from_bytes(decoded_bytes(state.fingerprint))
+        try:
+            Fingerprint.from_bytes(decoded_bytes(state.fingerprint))
+        except ValueError as error:
+            raise Unreadable(f"fingerprint: {error}") from error
     return state

@@ -4,10 +4,10 @@ from pydantic import Field
 
 from shared.addresses import AllowedAddressesText
 from shared.setting_types import StoreAddress
-from shared.settings import ServiceSettings
+from shared.settings import StreamSettings
 
 
-class MatchingSettings(ServiceSettings):
+class MatchingSettings(StreamSettings):
     """What matching runs with."""
 
     store: StoreAddress = Field(description="where the evidence lies, and intake's uploads")

@@ -9,8 +9,7 @@ from psycopg.types.json import Jsonb
 
 from services.matching.domain import Digests, PostKey, Seen, told_again
 from services.matching.media import ItemAt, Later, MediaOutcome, Searched, Unusable, next_try
-from services.matching.metrics import FACTS_UNREADABLE, MEDIA
-from shared.access import Caller
+from services.matching.metrics import FACTS_UNREADABLE, MEDIA, SIGHTINGS
 from shared.database import Connection, Database, every, one
 from shared.events import PostFact, Unreadable, UseSeen, read_event
 from shared.logs import get_log
@@ -26,6 +25,14 @@ class PendingFetch:
     at: ItemAt
     key: PostKey
     url: str
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """How many images wait for another try, and for how long the oldest has."""
+
+    count: int
+    oldest_s: float
 
 
 class MatchingStore:
@@ -77,28 +84,16 @@ class MatchingStore:
             )
         return [_pending(row) for row in rows]
 
-    async def count_pending(self) -> int:
-        """How many images wait for another try."""
+    async def waiting(self) -> Waiting:
+        """What waits for another try."""
         async with self._database.transaction() as connection:
-            row = await one(connection, "select count(*) as pending from pending_fetches")
-        return int(row["pending"]) if row else 0
-
-
-class MediaViews:
-    """The API's view: whose images a caller may see."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def may_see(self, caller: Caller, digest: str) -> bool:
-        """Does this image show a twin of the caller's? Row-level security decides."""
-        async with self._database.transaction(caller) as connection:
             row = await one(
                 connection,
-                "select from sightings where media_digest = %s and livemode = %s limit 1",
-                (digest, caller.livemode),
+                "select count(*) as count, coalesce(extract(epoch from"
+                " clock_timestamp() - (select min(waits_since) from pending_fetches))::float8, 0) as oldest_s"
+                " from pending_fetches",
             )
-        return row is not None
+        return Waiting(row["count"], row["oldest_s"]) if row else Waiting(0, 0.0)
 
 
 class _Transaction:
@@ -143,7 +138,8 @@ class _Transaction:
             # An image that another worker found after all replaces its "unfetchable"; nothing else is replaced.
             "insert into media (event_id, number, platform, post_id, livemode, outcome, digest, reason)"
             " values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict (event_id, number) do update"
-            " set outcome = excluded.outcome, digest = excluded.digest, reason = excluded.reason"
+            " set outcome = excluded.outcome, digest = excluded.digest, reason = excluded.reason,"
+            " known_at = excluded.known_at"
             " where media.outcome = 'unfetchable' and excluded.digest is not null returning outcome",
             (at.event_id, at.number, key.platform, key.post_id, key.livemode, name, digest, reason),
         )
@@ -183,7 +179,7 @@ class _Transaction:
         # that see the same images in different posts cannot wait for each other.
         for seen in sorted(several, key=lambda each: each.reference_id):
             # The first sighting stays: a newer algorithm neither renames nor replaces it.
-            await self._connection.execute(
+            made = await self._connection.execute(
                 "insert into sightings (media_digest, reference_id, livemode, twin_id, agency_id, found)"
                 " values (%s, %s, %s, %s, (select agency_id from reference_owners where reference_id = %s), %s)"
                 " on conflict do nothing",
@@ -196,6 +192,7 @@ class _Transaction:
                     Jsonb({name: getattr(seen, name) for name in _FOUND}),
                 ),
             )
+            SIGHTINGS.inc(made.rowcount)
 
     async def facts_of(self, key: PostKey) -> Sequence[PostFact]:
         rows = await every(
@@ -209,15 +206,11 @@ class _Transaction:
     async def digests_of(self, key: PostKey) -> Digests:
         rows = await every(
             self._connection,
-            "select event_id::text, number, digest from media where platform = %s and post_id = %s and livemode = %s"
+            "select event_id, number, digest from media where platform = %s and post_id = %s and livemode = %s"
             " order by event_id, number",
             (key.platform, key.post_id, key.livemode),
         )
-        digests: dict[str, list[str | None]] = {}
-        for row in rows:
-            several = digests.setdefault(row["event_id"], [])
-            several += [None] * (row["number"] - len(several)) + [row["digest"]]
-        return digests
+        return digests_in(rows)
 
     async def seen_in(self, digests: Sequence[str], *, livemode: bool) -> Mapping[str, Sequence[Seen]]:
         rows = await every(
@@ -225,16 +218,30 @@ class _Transaction:
             "select * from sightings where media_digest = any(%s) and livemode = %s order by reference_id",
             (list(digests), livemode),
         )
-        seen: dict[str, list[Seen]] = {}
-        for row in rows:
-            seen.setdefault(row["media_digest"], []).append(_seen(row))
-        return seen
+        return seen_of(rows)
 
     async def publish(self, use: UseSeen) -> bool:
         state = await ensure_state(
             self._connection, lambda revision: use.model_copy(update={"revision": revision}), bulk=use.backfill
         )
         return state is not None
+
+
+def digests_in(media: Sequence[DictRow]) -> Digests:
+    """The digests in rows of `media`, which come in the order of their numbers."""
+    digests: dict[str, list[str | None]] = {}
+    for row in media:
+        several = digests.setdefault(str(row["event_id"]), [])
+        several += [None] * (row["number"] - len(several)) + [row["digest"]]
+    return digests
+
+
+def seen_of(sightings: Sequence[DictRow]) -> Mapping[str, Sequence[Seen]]:
+    """What rows of `sightings` say was found in images, by their digest."""
+    seen: dict[str, list[Seen]] = {}
+    for row in sightings:
+        seen.setdefault(row["media_digest"], []).append(_seen(row))
+    return seen
 
 
 _FOUND = ("score", "region", "transform", "description", "algorithm")

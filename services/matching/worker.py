@@ -5,12 +5,13 @@ from collections.abc import Sequence
 
 from services.matching.handlers import Looker, on_facts, on_fetched
 from services.matching.media import Later, MediaOutcome
-from services.matching.metrics import DEAD_LETTERS, FACTS, PENDING, USES
+from services.matching.metrics import FACTS, OLDEST_PENDING_S, PENDING, USES
 from services.matching.store import MatchingStore, PendingFetch
 from shared.events import PostFact, Unreadable, read_event
 from shared.kafka import Record
-from shared.kafka.batches import PASSING_FAULTS, work_batch
+from shared.kafka.batches import work_batch
 from shared.kafka.deadletters import DeadLetters
+from shared.kafka.passing import PASSING_FAULTS
 from shared.logs import get_log
 from shared.outbox import Relay
 
@@ -34,14 +35,15 @@ class PostsWorker:
 
     async def handle_batch(self, records: Sequence[Record]) -> None:
         """Store the batch's effect and its dead letters; what this raises means that neither was possible."""
-        DEAD_LETTERS.inc(await work_batch(records, self._effect, self._dead_letters))
-        self._relay.wake()
+        await work_batch(records, self.take, self._dead_letters)
 
-    async def _effect(self, records: Sequence[Record]) -> None:
+    async def take(self, records: Sequence[Record]) -> None:
+        """Store the effect of facts; what it raises says why not."""
         facts = [_fact(record) for record in records]
         effect = await on_facts(facts, self._store, self._looker, deadline_s=self._fetch_s)
         FACTS.inc(effect.facts)
         USES.inc(effect.published)
+        self._relay.wake()
 
 
 class PendingFetches:
@@ -59,7 +61,9 @@ class PendingFetches:
             try:
                 claimed = await self._store.claim(lease_s=self._fetch_s * 4, most=CLAIM_MAX)
                 await asyncio.gather(*map(self._fetch, claimed))
-                PENDING.set(await self._store.count_pending())
+                waiting = await self._store.waiting()
+                PENDING.set(waiting.count)
+                OLDEST_PENDING_S.set(waiting.oldest_s)
             except PASSING_FAULTS as error:
                 log.warning("pending_fetches_wait", error=f"{type(error).__name__}: {error}")
                 claimed = []

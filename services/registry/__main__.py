@@ -3,7 +3,7 @@
 import asyncio
 
 from services.registry.api import Parts, build_app
-from services.registry.metrics import OLDEST_UNSENT_S
+from services.registry.metrics import OUTBOX
 from services.registry.press import ThreadPress
 from services.registry.settings import RegistrySettings
 from services.registry.store import KeyTable, Store
@@ -29,8 +29,8 @@ async def main() -> None:
     streams = Database(settings.database_worker, "registry")
     requests = Database(settings.database_api, "registry")
     relay = Relay(streams, settings, topics=TOPICS, watermark=True)
-    OLDEST_UNSENT_S.set_function(lambda: relay.oldest_unsent_s)
     watch = OutboxWatch(streams)
+    OUTBOX.follow(watch)
     parts = Parts(
         store=Store(requests, committed=relay.wake),
         press=ThreadPress(settings.fingerprints_at_once),

@@ -18,7 +18,13 @@ from shared.database import Database
 app = typer.Typer(help="API keys.", no_args_is_help=True)
 
 Address = Annotated[
-    str, typer.Option(envvar="TWINTALLY_DATABASE_WORKER", help="the address of the database for registry_worker")
+    str,
+    typer.Option(
+        envvar="TWINTALLY_DATABASE_WORKER",
+        help="the address of the database for registry_worker; that of the local stack when one runs here",
+        # It may hold a password.
+        show_default=False,
+    ),
 ]
 
 
@@ -50,8 +56,16 @@ def bootstrap(
             " registry), or add one with --force when it is lost."
         )
         raise typer.Exit(1)
-    said.print(f"The operator's API key for {mode}. Keep it now: it is shown this once, and only its hash is stored.")
+    said.print(
+        f"The operator's API key for {mode}, in the database at {_place(database)}."
+        " Keep it now: it is shown this once, and only its hash is stored."
+    )
     typer.echo(text)
+
+
+def _place(database: str) -> str:
+    parts = psycopg.conninfo.conninfo_to_dict(database)
+    return ":".join(str(parts[name]) for name in ("host", "port") if parts.get(name)) or "the default database"
 
 
 async def _bootstrap(address: SecretStr, *, livemode: bool, force: bool) -> str | None:

@@ -1,8 +1,10 @@
 """Every number that the registry publishes."""
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Histogram
+
+from shared.metrics import OutboxGauges
 
 CHANGES = Counter("twintally_registry_changes_total", "Requests for a change by kind and outcome", ["kind", "outcome"])
 UNUSABLE = Counter("twintally_registry_images_unusable_total", "Images that cannot be a reference", ["reason"])
 FINGERPRINT_SECONDS = Histogram("twintally_registry_fingerprint_seconds", "From an image's bytes to its fingerprint")
-OLDEST_UNSENT_S = Gauge("twintally_registry_oldest_unsent_seconds", "How long the oldest event waited for the broker")
+OUTBOX = OutboxGauges("registry")

@@ -4,7 +4,7 @@ import asyncio
 from datetime import datetime
 
 from services.royalty.api import build_app
-from services.royalty.metrics import OLDEST_UNSENT_S
+from services.royalty.metrics import DEAD_LETTERS, OUTBOX
 from services.royalty.offsets import StoredOffsets
 from services.royalty.reports import LedgerReports
 from services.royalty.settings import RoyaltySettings
@@ -12,12 +12,14 @@ from services.royalty.store import open_first_period
 from services.royalty.worker import UsageWorker
 from shared.access import AccessDirectory
 from shared.database import Database
+from shared.dead_letters import Replays, add_replays
 from shared.events.topics import ACCESS, ROYALTIES, USAGE
 from shared.health import Health
 from shared.kafka.consuming import GroupConsumer
 from shared.kafka.deadletters import KafkaDeadLetters
-from shared.kafka.lookup import LookupReader
+from shared.kafka.lookup import LookupReader, learning
 from shared.kafka.producer import SteadyProducer
+from shared.kafka.stall import Stall
 from shared.logs import configure_logs, get_log
 from shared.outbox import Relay
 from shared.outbox.watch import OutboxWatch
@@ -31,25 +33,30 @@ async def main() -> None:
     settings = RoyaltySettings.from_environment()
     configure_logs("royalty", settings.log_level)
     log.info("settings", **settings.masked())
+    stall = Stall(settings.stalled_after_s)
     ledger = Database(settings.database_worker, "royalty")
     requests = Database(settings.database_api, "royalty")
     relay = Relay(ledger, settings, topics=(ROYALTIES,))
-    OLDEST_UNSENT_S.set_function(lambda: relay.oldest_unsent_s)
     producer = SteadyProducer(settings)
     offsets = StoredOffsets(ledger)
-    worker = UsageWorker(offsets, KafkaDeadLetters(producer, "royalty"), booked=relay.wake)
+    worker = UsageWorker(offsets, KafkaDeadLetters(producer, "royalty", DEAD_LETTERS), booked=relay.wake)
     consumer = GroupConsumer(
         settings,
         group="royalty",
         topics=[USAGE.name],
         stored_offsets=offsets.read,
         batch_max=settings.batch_max,
+        stall=stall,
     )
     keys = AccessDirectory()
-    reader = LookupReader(settings, [ACCESS.name], keys.learn)
+    letters = KafkaDeadLetters(producer, "royalty.access", DEAD_LETTERS)
+    reader = LookupReader(settings, [ACCESS.name], learning(keys.learn, letters))
     app = build_app(LedgerReports(requests), keys)
+    add_replays(app, {"royalty": Replays(worker.replay), "royalty.access": Replays(keys.learn, in_memory=True)})
     health = Health()
+    health.live_when("stream", stall.problem)
     watch = OutboxWatch(ledger)
+    OUTBOX.follow(watch)
     health.ready_when("database", watch.database)
     health.ready_when("relay", watch.relay)
     health.ready_when("access", reader.problem)

@@ -8,12 +8,14 @@ from pydantic import BaseModel
 
 from services.royalty.reports import CurrencyBalance, StatementSummary, StatementView, TransactionView
 from shared.access import Caller, KnowsKeys, require
+from shared.values import Id
 from shared.web import answer_errors
 
 Holder = Annotated[Caller, Depends(require("finance", "operator", "agency", "talent", "brand"))]
 Finance = Annotated[Caller, Depends(require("finance", "operator"))]
+OFFSET_MAX = 10**9
 PeriodWanted = Annotated[str | None, Query(pattern=r"^\d{4}-(0[1-9]|1[0-2])$", examples=["2026-11"])]
-PayeeWanted = Annotated[str | None, Query(pattern=r"^(talent|agency|brand):.+$", examples=["talent:t1"])]
+PayeeWanted = Annotated[str | None, Query(pattern=r"^(talent|agency|brand):[^\x00-\x1f\x7f]+$", examples=["talent:t1"])]
 
 
 class Reports(Protocol):
@@ -29,6 +31,9 @@ class Reports(Protocol):
 
     async def transaction(self, caller: Caller, transaction_id: UUID) -> TransactionView | None:
         """One ledger transaction."""
+
+    async def transactions_of(self, caller: Caller, use_id: str) -> list[TransactionView]:
+        """The ledger transactions of one use, as they were booked."""
 
     async def balance(self, caller: Caller) -> list[CurrencyBalance]:
         """Debits against credits, per currency."""
@@ -58,7 +63,7 @@ def _add_statements(app: FastAPI, reports: Reports) -> None:
         period: PeriodWanted = None,
         payee: PayeeWanted = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
-        offset: Annotated[int, Query(ge=0)] = 0,
+        offset: Annotated[int, Query(ge=0, le=OFFSET_MAX)] = 0,
     ) -> list[StatementSummary]:
         """All payees for finance and the operator; everyone else sees what they earn, a brand what it owes."""
         return await reports.statements(caller, period=period, payee=payee, limit=limit, offset=offset)
@@ -76,6 +81,11 @@ def _add_statements(app: FastAPI, reports: Reports) -> None:
 
 
 def _add_ledger(app: FastAPI, reports: Reports) -> None:
+    @app.get("/v1/transactions")
+    async def transactions(use_id: Annotated[Id, Query()], caller: Holder) -> list[TransactionView]:
+        """The ledger transactions of one use in the order they were booked, with the entries of the caller."""
+        return await reports.transactions_of(caller, use_id)
+
     @app.get("/v1/transactions/{transaction_id}")
     async def transaction(transaction_id: UUID, caller: Holder) -> TransactionView:
         """A ledger transaction with the entries of the caller; finance sees all of them."""

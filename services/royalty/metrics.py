@@ -1,6 +1,8 @@
 """Every number that royalty publishes."""
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter
+
+from shared.metrics import OutboxGauges
 
 POSTINGS = Counter("twintally_royalty_postings_total", "Ledger transactions booked: fee, reversal", ["line"])
 CORRECTIONS = Counter("twintally_royalty_corrections_total", "Usages that took back what stood booked for their use")
@@ -9,6 +11,6 @@ DUPLICATES = Counter(
     "twintally_royalty_duplicates_ignored_total", "Revisions seen before, or overtaken by a higher one"
 )
 SANDBOX = Counter("twintally_royalty_sandbox_ignored_total", "Usages of sandbox keys, which are never booked")
-DEAD_LETTERS = Counter("twintally_royalty_dead_letters_total", "Usages that could not be read or booked")
+DEAD_LETTERS = Counter("twintally_royalty_dead_letters_total", "Records given up on", ["consumer"])
 FENCED = Counter("twintally_royalty_fenced_total", "Batches rolled back because their partition had moved on")
-OLDEST_UNSENT_S = Gauge("twintally_royalty_outbox_oldest_unsent_seconds", "Age of the oldest event not yet in Kafka")
+OUTBOX = OutboxGauges("royalty")

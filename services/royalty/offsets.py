@@ -68,6 +68,12 @@ class StoredOffsets:
         # After the commit: if its outcome is unknown, the old value stays expected and the next move is fenced.
         self._expected[partition] = then
 
+    @asynccontextmanager
+    async def unmoved(self) -> AsyncIterator[Connection]:
+        """A transaction that moves no offset: for what came back from the dead letters, long after its place."""
+        async with self._database.transaction() as connection:
+            yield connection
+
     def _expected_before(self, partition: Partition, first_offset: int) -> int:
         """The value to compare with, once the batch is known to begin there.
 

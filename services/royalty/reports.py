@@ -111,6 +111,28 @@ class LedgerReports:
             )
         return None if row is None else _transaction_view(row, entries)
 
+    async def transactions_of(self, caller: Caller, use_id: str) -> list[TransactionView]:
+        """The transactions of a use of which the caller holds an entry, as they were booked."""
+        if not caller.livemode:
+            return []
+        async with self._database.transaction(caller) as connection:
+            rows = await every(
+                connection,
+                # A fee is booked in the same moment as the reversal of the one before it.
+                "select * from transactions where use_id = %s order by usage_revision, line desc",
+                (use_id,),
+            )
+            entries = await every(
+                connection,
+                "select transaction_id, ledger_account, minor from entries where transaction_id = any(%s)"
+                " order by ledger_account",
+                ([row["transaction_id"] for row in rows],),
+            )
+        return [
+            _transaction_view(row, [each for each in entries if each["transaction_id"] == row["transaction_id"]])
+            for row in rows
+        ]
+
     async def balance(self, caller: Caller) -> list[CurrencyBalance]:
         """Debits against credits of the whole ledger, per currency."""
         if not caller.livemode:

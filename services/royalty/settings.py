@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field
 
-from shared.settings import ServiceSettings
+from shared.settings import StreamSettings
 
 
 def _known_zone(name: str) -> str:
@@ -25,7 +25,7 @@ def _zone(name: str) -> tzinfo:
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
 
 
-class RoyaltySettings(ServiceSettings):
+class RoyaltySettings(StreamSettings):
     """What royalty runs with."""
 
     royalty_time_zone: TimeZone = Field(

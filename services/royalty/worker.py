@@ -5,9 +5,10 @@ from typing import assert_never
 
 from services.royalty.domain import Booked, Outcome, Repeated, Sandbox, Unchanged
 from services.royalty.handlers import on_usages
-from services.royalty.metrics import CORRECTIONS, DEAD_LETTERS, DUPLICATES, FENCED, POSTINGS, SANDBOX, UNCHANGED
+from services.royalty.metrics import CORRECTIONS, DUPLICATES, FENCED, POSTINGS, SANDBOX, UNCHANGED
 from services.royalty.offsets import StoredOffsets
 from services.royalty.store import PostgresLedger
+from shared.database import Connection
 from shared.events import Unreadable, UsageState, read_event
 from shared.kafka import Record
 from shared.kafka.batches import Patience, work_batch
@@ -44,12 +45,20 @@ class UsageWorker:
             FENCED.inc()
             raise
 
+    async def replay(self, records: Sequence[Record]) -> None:
+        """Book dead letters as the stream would have, but move no offset: that is past them already."""
+        async with self._offsets.unmoved() as connection:
+            booked = await _book(records, connection)
+        self._tell(booked)
+
     async def _book(self, records: Sequence[Record]) -> None:
         async with self._offsets.moved_past(records) as connection:
             # Read behind the fence: who no longer owns the partition makes no dead letters of it either.
-            usages = [_usage_in(record) for record in records]
-            outcomes = await on_usages(usages, PostgresLedger(connection))
-        for usage, outcome in zip(usages, outcomes, strict=True):
+            booked = await _book(records, connection)
+        self._tell(booked)
+
+    def _tell(self, booked: Sequence[tuple[UsageState, Outcome]]) -> None:
+        for usage, outcome in booked:
             _tell(usage, outcome)
         self._booked()
 
@@ -69,7 +78,11 @@ class PastDeadLetters:
         await self._letters.keep(record, error=error, attempts=attempts)
         async with self._offsets.moved_past([record]):
             pass
-        DEAD_LETTERS.inc()
+
+
+async def _book(records: Sequence[Record], connection: Connection) -> list[tuple[UsageState, Outcome]]:
+    usages = [_usage_in(record) for record in records]
+    return list(zip(usages, await on_usages(usages, PostgresLedger(connection)), strict=True))
 
 
 def _usage_in(record: Record) -> UsageState:

@@ -4,30 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-import psycopg
-import psycopg_pool
-from aiokafka.errors import KafkaError
-
 from shared.events import Unreadable
 from shared.kafka.consuming import Fenced
-from shared.kafka.deadletters import DeadLetters
-from shared.kafka.producer import NotSent
+from shared.kafka.deadletters import DeadLetters, error_text
+from shared.kafka.passing import PASSING_FAULTS
 from shared.kafka.records import Record, offsets_of
 from shared.logs import get_log
 
 log = get_log()
-
-# The world is at fault, not the record: worth a repeat, never a dead letter.
-PASSING_FAULTS = (
-    psycopg.OperationalError,
-    psycopg.InterfaceError,
-    psycopg_pool.PoolTimeout,
-    psycopg_pool.PoolClosed,
-    KafkaError,
-    NotSent,
-    ConnectionError,
-    TimeoutError,
-)
 
 # Raised as they are. Fenced is no fault at all: another worker owns the partition, and this batch was rolled back.
 NEVER_THE_RECORDS_FAULT = (*PASSING_FAULTS, Fenced)
@@ -49,22 +33,31 @@ async def work_batch(
 ) -> int:
     """Store the effect of all records, each once or more; returns how many became dead letters.
 
-    The batch is tried as a whole. When a record of it is at fault, each is tried alone, and what fails for its own
-    reason goes to the dead letters. A passing fault is repeated a bounded number of times, then raised: the caller
-    must leave without confirming. Fenced is raised at once: the caller reads again from what is stored.
+    The batch is tried as a whole. When a record of it is at fault, its halves are, in their order, down to that
+    record; what fails alone for its own reason goes to the dead letters. A passing fault is repeated a bounded number
+    of times, then raised: the caller must leave without confirming. Fenced is raised at once: the caller reads again
+    from what is stored.
     """
     log.debug("batch_taken", offsets=offsets_of(records))
+    kept = await _work(records, effect, dead_letters, patience)
+    log.debug("batch_stored", offsets=offsets_of(records))
+    return kept
+
+
+async def _work(records: Sequence[Record], effect: Effect, dead_letters: DeadLetters, patience: Patience) -> int:
     try:
         await _through_passing_faults(records, effect, patience)
     except NEVER_THE_RECORDS_FAULT:
         raise
     except Exception as error:
-        log.warning("batch_failed", records=len(records), error=f"{type(error).__name__}: {error}")
-        kept = sum([await _work_one(record, effect, dead_letters, patience) for record in records])
+        log.warning("batch_failed", records=len(records), error=error_text(error))
     else:
-        kept = 0
-    log.debug("batch_stored", offsets=offsets_of(records))
-    return kept
+        return 0
+    if len(records) == 1:
+        return int(await _work_one(records[0], effect, dead_letters, patience))
+    middle = len(records) // 2
+    kept = await _work(records[:middle], effect, dead_letters, patience)
+    return kept + await _work(records[middle:], effect, dead_letters, patience)
 
 
 async def _work_one(record: Record, effect: Effect, dead_letters: DeadLetters, patience: Patience) -> bool:
@@ -80,7 +73,8 @@ async def _work_one(record: Record, effect: Effect, dead_letters: DeadLetters, p
                 await asyncio.sleep(patience.first_pause_s)
                 continue
             await dead_letters.keep(record, error=error, attempts=attempts)
-            log.error("dead_letter", source=f"{record.topic}/{record.partition}/{record.offset}", error=str(error))
+            source = f"{record.topic}/{record.partition}/{record.offset}"
+            log.error("dead_letter", source=source, error=error_text(error))
             return True
         return False
 

@@ -5,10 +5,12 @@ import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, RebalanceInProgressError
+from aiokafka.errors import CommitFailedError, IllegalStateError, RebalanceInProgressError
 
 from shared.kafka.client import KafkaAddress, connection
+from shared.kafka.passing import PASSING_FAULTS
 from shared.kafka.records import Record
+from shared.kafka.stall import Look, Stall, ask_ends, seen
 from shared.logs import get_log
 
 log = get_log()
@@ -37,19 +39,24 @@ class GroupConsumer:
         topics: Sequence[str],
         stored_offsets: StoredOffsets | None = None,
         batch_max: int = 200,
+        stall: Stall | None = None,
     ) -> None:
         self._address = address
         self._group = group
         self._topics = tuple(topics)
         self._stored_offsets = stored_offsets
         self._batch_max = batch_max
+        self._stall = stall or Stall()
+        self._confirmed: dict[TopicPartition, int] = {}
+        # The first offset of each batch that was taken and is not confirmed yet.
+        self._in_hand: dict[TopicPartition, int] = {}
 
     async def run(self, handle_batch: HandleBatch) -> None:
         """Consume until cancelled. When a batch can be neither stored nor dead-lettered the process leaves with 70."""
         while True:
             try:
                 await self._consume(handle_batch)
-            except KafkaError as error:
+            except PASSING_FAULTS as error:
                 log.warning("consumer_restarts", group=self._group, error=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(1.0)
 
@@ -68,12 +75,22 @@ class GroupConsumer:
             # Starting waits for an assignment. A consumer given up meanwhile must leave the group too, or it would go
             # on as a member that holds partitions and reads nothing.
             await consumer.start()
-            while True:
-                fetched = await consumer.getmany(timeout_ms=500, max_records=self._batch_max)
-                for partition, messages in fetched.items():
-                    await self._work(consumer, partition, [Record.of(message) for message in messages], handle_batch)
+            async with self._stall.watching(lambda: self._look(consumer)):
+                while True:
+                    await self._work_next(consumer, handle_batch)
         finally:
             await consumer.stop()
+
+    async def _look(self, consumer: AIOKafkaConsumer) -> Look:
+        ends, positions = await ask_ends(consumer, self._in_hand)
+        return seen(self._confirmed, ends, positions, self._in_hand)
+
+    async def _work_next(self, consumer: AIOKafkaConsumer, handle_batch: HandleBatch) -> None:
+        fetched = await consumer.getmany(timeout_ms=500, max_records=self._batch_max)
+        self._in_hand = {partition: messages[0].offset for partition, messages in fetched.items()}
+        for partition, messages in fetched.items():
+            await self._work(consumer, partition, [Record.of(message) for message in messages], handle_batch)
+            del self._in_hand[partition]
 
     async def _work(
         self,
@@ -93,6 +110,7 @@ class GroupConsumer:
             os._exit(LEFT_UNCONFIRMED)
         try:
             await consumer.commit({partition: records[-1].offset + 1})
+            self._confirmed[partition] = records[-1].offset + 1
         except (CommitFailedError, IllegalStateError, RebalanceInProgressError):
             # The partition went to another worker, which repeats the batch; twice equals once.
             log.info("commit_skipped", partition=partition.partition)

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from aiokafka import TopicPartition
 from aiokafka.helpers import create_ssl_context
 
 # Before faust, so that aiokafka is mended when faust takes hold of it.
 from shared.kafka.client import KafkaAddress, be_patient_with_metadata
 from shared.kafka.consuming import LEFT_UNCONFIRMED, HandleBatch
 from shared.kafka.records import Record
+from shared.kafka.stall import Look, Stall, ask_ends, seen
 from shared.logs import get_log
 
 be_patient_with_metadata()
@@ -40,6 +42,7 @@ async def consume_with_faust(
     handle_batch: HandleBatch,
     batch_max: int = 200,
     within_s: float = 0.05,
+    stall: Stall | None = None,
 ) -> None:
     """Consume until cancelled: finish the batch in hand, confirm it, leave the group.
 
@@ -58,7 +61,8 @@ async def consume_with_faust(
             raise
     try:
         log.info("faust_consumes", group=group, topic=topic)
-        await app.wait_until_stopped()
+        async with (stall or Stall()).watching(lambda: _look(app.consumer)):
+            await app.wait_until_stopped()
         raise FaustCrashed(f"{group} on {topic}: {app.crash_reason!r}")
     finally:
         await app.stop()
@@ -112,6 +116,30 @@ def _consume(app: Any, topic: str, handle_batch: HandleBatch, *, batch_max: int,
             await _to_the_end(handle_batch, [Record.of(event.message) for event in events])
 
     app.agent(source, name=f"{app.conf.id}.consume", concurrency=1)(consume)
+
+
+async def _look(consumer: Any) -> Look:
+    # Faust's consumer lives on a thread with a loop of its own; what Faust does with records it does here.
+    asking = ask_ends(consumer._thread._consumer, _in_hand(consumer))
+    ends, positions = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asking, consumer._thread.thread_loop))
+    return seen(_confirmed(consumer), ends, positions, _in_hand(consumer))
+
+
+def _confirmed(consumer: Any) -> dict[TopicPartition, int]:
+    return {part: offset for part, offset in consumer._committed_offset.items() if offset is not None}
+
+
+def _in_hand(consumer: Any) -> dict[TopicPartition, int]:
+    """The first unconfirmed offset of each partition of which Faust has taken something: worked or not, both count."""
+    confirmed, first = _confirmed(consumer), dict[TopicPartition, int]()
+    for message in list(consumer.unacked):
+        first[message.tp] = min(first.get(message.tp, message.offset), message.offset)
+    for part, offsets in consumer._acked.items():
+        # Faust leaves offsets behind that are confirmed already.
+        worked = [offset for offset in offsets if offset >= confirmed.get(part, 0)]
+        if worked:
+            first[part] = min(*worked, first.get(part, worked[0]))
+    return first
 
 
 async def _to_the_end(handle_batch: HandleBatch, records: Sequence[Record]) -> None:

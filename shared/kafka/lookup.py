@@ -9,8 +9,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from shared.kafka.batches import PASSING_FAULTS
+from shared.kafka.batches import Patience, work_batch
 from shared.kafka.client import KafkaAddress, connection
+from shared.kafka.deadletters import DeadLetters
+from shared.kafka.passing import PASSING_FAULTS
 from shared.kafka.records import Record
 from shared.logs import get_log
 
@@ -21,13 +23,45 @@ Learn = Callable[[Sequence[Record]], Awaitable[None]]
 LOOK_PAUSE_S = 1.0
 LOOK_ANSWER_S = 3.0
 BEHIND_S_MAX = 10.0
+REMEMBERED_MAX = 10_000
+USUAL_PATIENCE = Patience()
+
+
+def learning(learn: Learn, dead_letters: DeadLetters, patience: Patience = USUAL_PATIENCE) -> Learn:
+    """`learn` as a reader should call it: a record that it raises for becomes a dead letter, the others are learnt."""
+    once = KeptOnce(dead_letters)
+
+    async def learnt(records: Sequence[Record]) -> None:
+        await work_batch(records, learn, once, patience)
+
+    return learnt
+
+
+class KeptOnce:
+    """Dead letters of a reader that repeats its batch while a part is away: a record is kept once per process."""
+
+    def __init__(self, dead_letters: DeadLetters) -> None:
+        self._dead_letters = dead_letters
+        self._kept: set[tuple[str, int, int]] = set()
+
+    async def keep(self, record: Record, *, error: BaseException, attempts: int) -> None:
+        """Keep the record, unless this process has."""
+        place = (record.topic, record.partition, record.offset)
+        if place in self._kept:
+            return
+        await self._dead_letters.keep(record, error=error, attempts=attempts)
+        # Forgetting costs a copy, which is the same letter.
+        if len(self._kept) >= REMEMBERED_MAX:
+            self._kept.clear()
+        self._kept.add(place)
 
 
 class LookupReader:
     """Reads compacted topics from their beginning and follows them for ever.
 
     A group would give each worker its share only. Positions move after `learn` has returned, so whoever compares
-    them with end offsets knows what has been learnt, not what was fetched. `learn` sees records more than once.
+    them with end offsets knows what has been learnt, not what was fetched. `learn` sees records more than once; with
+    `learning` around it, a record that it cannot learn becomes a dead letter.
     """
 
     def __init__(self, address: KafkaAddress, topics: Sequence[str], learn: Learn, *, batch_max: int = 500) -> None:
@@ -49,9 +83,13 @@ class LookupReader:
                 log.warning("lookup_reader_restarts", topics=self._topics, error=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(1.0)
 
+    def behind_s(self) -> float:
+        """How long ago everything was learnt that the topics held then; infinite before the first time."""
+        return time.monotonic() - self._learnt_until
+
     def caught_up(self, within_s: float = BEHIND_S_MAX) -> bool:
         """Has everything been learnt that the topics held `within_s` ago? Not while the broker is away for longer."""
-        return time.monotonic() - self._learnt_until <= within_s
+        return self.behind_s() <= within_s
 
     def problem(self) -> str | None:
         """Why what has been learnt may be incomplete, for readiness; None when it is whole."""

@@ -4,6 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from shared.ids import digest_of
+
+# More than an id of ours has, and what an index of PostgreSQL holds.
+KEY_CHARACTERS_MAX = 400
+
 
 @dataclass(frozen=True)
 class Record:
@@ -29,3 +34,12 @@ def offsets_of(records: Iterable[Record]) -> dict[str, list[int]]:
     for record in records:
         offsets.setdefault(f"{record.topic}/{record.partition}", []).append(record.offset)
     return offsets
+
+
+def key_text(key: bytes | None) -> str:
+    """A message key as people and databases name it; one that is longer than any of ours is cut, with its digest."""
+    if key is None:
+        return ""
+    # PostgreSQL keeps no NUL in a text.
+    text = key.decode("utf-8", "backslashreplace").replace("\x00", "\\x00")
+    return text if len(text) <= KEY_CHARACTERS_MAX else f"{text[:KEY_CHARACTERS_MAX]}... {digest_of(key)}"

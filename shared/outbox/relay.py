@@ -109,7 +109,6 @@ class Relay:
         self._producer = SteadyProducer(address)
         self._woken = asyncio.Event()
         self._doubted: set[tuple[str, str]] = set()
-        self.oldest_unsent_s = 0.0
 
     def wake(self) -> None:
         """Look at the outbox now; for whoever has just committed an event."""
@@ -163,19 +162,14 @@ class Relay:
     async def _send_batch(self, connection: Connection) -> "_Batch":
         rows = await every(connection, UNSENT)
         if not rows:
-            self.oldest_unsent_s = 0.0
             return _Batch(sent=0, waiting=0)
         self._doubted.update((row["topic"], row["message_key"]) for row in rows)
         await self._producer.send_all([_record(row) for row in rows])
-        oldest = await one(
-            connection,
-            "with marked as"
-            " (update outbox set sent_at = clock_timestamp() where position = any(%s) returning stored_at)"
-            " select extract(epoch from clock_timestamp() - min(stored_at))::float8 as age from marked",
+        await connection.execute(
+            "update outbox set sent_at = clock_timestamp() where position = any(%s)",
             ([row["position"] for row in rows],),
         )
         self._doubted.clear()
-        self.oldest_unsent_s = oldest["age"] if oldest else 0.0
         return _Batch(sent=len(rows), waiting=rows[0]["waiting"])
 
     async def _tell_watermark(self, ends: AIOKafkaConsumer, committed_before: datetime) -> None:

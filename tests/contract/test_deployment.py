@@ -41,7 +41,8 @@ def composed(project: Path) -> dict[str, Any]:
 
 
 def settings_of(service: str) -> type[Settings]:
-    module = importlib.import_module(f"services.{service}.settings")
+    home = "infra" if service == "exporter" else "services"
+    module = importlib.import_module(f"{home}.{service}.settings")
     found: type[Settings] = getattr(module, f"{service.capitalize()}Settings")
     return found
 

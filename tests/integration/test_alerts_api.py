@@ -139,3 +139,30 @@ async def test_cases_come_in_pages_newest_first_and_by_status(house: House) -> N
     assert rest["next"] is None
     assert await _uses(house, "agency:agency-1", status="withdrawn") == ["use-3"]
     assert (await house.ask("GET", "/v1/cases", params={"status": "odd"})).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/v1/cases/%00", b""),
+        ("GET", "/v1/cases?after=%00", b""),
+        ("POST", "/v1/cases/%00/acknowledge", b"{}"),
+        ("POST", "/v1/cases/use-1/acknowledge", b'{"why": "a\\u0000b"}'),
+        ("POST", "/v1/cases/use-1/acknowledge", b'{"why": "\\ud800"}'),
+        ("POST", "/v1/endpoints", b'{"url": "https://agency.example/\\u0000"}'),
+        ("POST", "/v1/endpoints", b'{"url": "https://agency.example/\\ud800"}'),
+        ("POST", "/v1/endpoints/%00/rotate", b""),
+        ("DELETE", "/v1/endpoints/%00", b""),
+    ],
+)
+async def test_what_no_database_takes_is_refused_by_field(house: House, method: str, path: str, body: bytes) -> None:
+    await house.take(an_infringement("use-1"))
+    answer = await house.ask(method, path, content=body)
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["detail"][0]["loc"][-1] in ("use_id", "after", "why", "url", "endpoint_id")
+
+
+@pytest.mark.parametrize("path", ["/v1/endpoints", "/v1/cases/use-1/acknowledge"])
+async def test_a_body_that_is_not_json_is_400(house: House, path: str) -> None:
+    await house.take(an_infringement("use-1"))
+    assert (await house.ask("POST", path, content=b"{")).status_code == 400

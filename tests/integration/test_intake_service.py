@@ -172,6 +172,8 @@ async def test_a_batch_answers_per_item(intake: Intake) -> None:
     [
         (b"{", 400),
         (body({"items": [{"type": "post.published"}]}), 422),
+        (body({"items": []}), 422),
+        (body([]), 422),
         (b'{"x": "' + b"x" * 5000 + b'"}', 413),
     ],
 )

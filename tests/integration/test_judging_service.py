@@ -200,7 +200,7 @@ async def test_from_sightings_to_usage_and_infringements(stack: Parts, tmp_path:
             use = (await judging.pages.get(f"/v1/uses/{names.use2}", headers=headers)).json()
             assert use["verdict"] == "licensed"
         metrics = (await judging.pages.get("/metrics")).text
-        assert "twintally_judging_dead_letters_total 1.0" in metrics
+        assert 'twintally_judging_dead_letters_total{consumer="judging"} 1.0' in metrics
         assert await judging.stop() == 0
 
 

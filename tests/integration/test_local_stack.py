@@ -270,6 +270,7 @@ def test_up_status_logs_and_down_from_the_command_line(tmp_path: Path, monkeypat
         assert {"kafka", "external", "postgres", "valkey", "ready"} <= set(shown.output.split())
         assert "already runs" in cli.invoke(app, ["up", "--parts-only", *at]).output
         assert cli.invoke(app, ["logs", "valkey", "-n", "5", *at]).output
+        assert "valkey     | " in cli.invoke(app, ["logs", *at]).output
         assert "Logs here:" in cli.invoke(app, ["logs", "nothing", *at]).output
     finally:
         stopped = cli.invoke(app, ["down", *at])

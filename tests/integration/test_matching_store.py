@@ -14,9 +14,11 @@ import pytest
 from services.matching.domain import PostKey, Seen
 from services.matching.handlers import on_facts, on_fetched
 from services.matching.media import Later, MediaOutcome, Searched, Unusable
+from services.matching.metrics import SIGHTINGS
 from services.matching.recognition import ReferenceIndex
 from services.matching.references import LiveReferences
-from services.matching.store import MatchingStore, MediaViews
+from services.matching.store import MatchingStore
+from services.matching.views import MediaViews, PostViews
 from services.matching.worker import PostsWorker
 from shared.access import Caller
 from shared.database import Database, every
@@ -300,6 +302,26 @@ async def test_two_claims_never_take_the_same_fetch(house: House) -> None:
     assert len(taken) == len(set(taken)) >= 6
 
 
+async def test_what_waits_is_as_old_as_its_first_try_however_often_it_was_tried_since(house: House) -> None:
+    fact = a_published(post_id=house.name, post=shows(SLOW))
+    await house.learn(fact)
+    async with house.database.transaction() as connection:
+        await connection.execute(
+            "update pending_fetches set waits_since = now() - interval '1 hour' where event_id = %s", (fact.event_id(),)
+        )
+    await on_fetched(item_of(fact), PostKey.of(fact), SLOW, Later("no answer", asked=False), house.store)
+    waiting = await house.store.waiting()
+    assert waiting.count >= 1
+    assert waiting.oldest_s >= 3_600
+
+
+async def test_a_sighting_counts_once_however_often_it_is_stored(house: House) -> None:
+    before = SIGHTINGS._value.get()
+    await house.learn(a_published(post_id=house.name, post=shows(TWIN)))
+    await house.learn(a_published(post_id=f"{house.name}-again", post=shows(TWIN)))
+    assert SIGHTINGS._value.get() - before == 1
+
+
 async def test_an_agency_sees_the_images_of_its_own_twins_only(stack: Parts, house: House) -> None:
     await house.learn(a_published(post_id=house.name, post=shows(TWIN)))
     database = Database(stack.database_for("matching_api"), "matching")
@@ -315,6 +337,50 @@ async def test_an_agency_sees_the_images_of_its_own_twins_only(stack: Parts, hou
     ):
         assert not await views.may_see(stranger, house.album.digest)
     await database.close()
+
+
+async def test_an_operator_sees_everything_of_a_post_and_nobody_else_anything(stack: Parts, house: House) -> None:
+    fact = a_published(post_id=house.name, post=shows(TWIN, SLOW, BROKEN, PLAIN))
+    await house.learn(fact)
+    database = Database(stack.database_for("matching_api"), "matching")
+    await database.open()
+    views = PostViews(database)
+    operator = Caller("k", "operator", None, livemode=True)
+    found = await views.post(operator, fact.platform, house.name)
+    assert found is not None
+    assert [(told.event_id, told.stored_at is None) for told in found.facts] == [(str(fact.event_id()), False)]
+    items = found.versions[0].media
+    assert [item.state for item in items] == ["matched", "pending", "undecodable", "unmatched"]
+    assert items[0].sightings[0].reference_id == house.album.reference_id
+    assert (items[1].attempts, items[1].reason, items[1].next_try_at is None) == (1, "no answer within 1 s", False)
+    assert items[2].reason == "truncated"
+    [use] = found.uses
+    assert (use.twin_id, use.revision, len(use.states), use.states[0].sent_at) == ("twin-1", 1, 1, None)
+    assert await views.post_of(operator, fact.event_id()) == found
+    assert await views.post(operator, fact.platform, "another") is None
+    assert await views.post_of(operator, uuid.uuid4()) is None
+    for stranger in (
+        Caller("k", "operator", None, livemode=False),
+        Caller("k", "agency", house.album.agency_id, livemode=True),
+        Caller("k", "platform", fact.platform, livemode=True),
+        Caller("k", "finance", None, livemode=True),
+    ):
+        assert await views.post(stranger, fact.platform, house.name) is None
+        assert await views.post_of(stranger, fact.event_id()) is None
+    await database.close()
+
+
+async def test_a_stored_fact_that_no_longer_reads_is_named_in_its_post(stack: Parts, house: House) -> None:
+    fact = a_published(post_id=house.name, post=shows(TWIN))
+    await house.learn(fact)
+    async with house.database.transaction() as connection:
+        await connection.execute("update facts set value = 'no event' where event_id = %s", (fact.event_id(),))
+    database = Database(stack.database_for("matching_api"), "matching")
+    await database.open()
+    found = await PostViews(database).post(Caller("k", "operator", None, livemode=True), fact.platform, house.name)
+    await database.close()
+    assert found is not None
+    assert (found.unreadable_facts, found.facts, found.uses) == ((str(fact.event_id()),), (), ())
 
 
 async def pending_of(house: House, fact: PostFact) -> Sequence[Any]:

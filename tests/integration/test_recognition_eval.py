@@ -1,7 +1,8 @@
-"""Recognition on photos: a small part of the evaluation kit, which lies beside the project where it is developed."""
+"""Recognition on photos: a small part of the evaluation kit, whose folder TWINTALLY_EVALUATION_KIT names."""
 
 import csv
 import json
+import os
 import random
 import subprocess
 import sys
@@ -11,13 +12,15 @@ import pytest
 
 from services.matching.recognition.folder import search_folder
 
-KIT = Path(__file__).resolve().parents[2].parent / "shared" / "eval"
+BESIDE = Path(__file__).resolve().parents[2].parent / "shared" / "eval"
+KIT = Path(os.environ.get("TWINTALLY_EVALUATION_KIT") or BESIDE)
+NEEDED = "needs the evaluation kit; name its folder in TWINTALLY_EVALUATION_KIT"
 SEED = 5
 POSITIVES, NEGATIVES = 260, 200
 RECALL_MIN = 0.92
 
 pytestmark = [
-    pytest.mark.skipif(not (KIT / "make_edits.py").is_file(), reason="the evaluation kit is not beside the project"),
+    pytest.mark.skipif(not (KIT / "make_edits.py").is_file(), reason=NEEDED),
     pytest.mark.timeout(240),
 ]
 

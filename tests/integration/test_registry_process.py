@@ -7,12 +7,15 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import psycopg
+import pytest
 from typer.testing import CliRunner, Result
 
+from infra.cli import app as twintally
 from services.registry.cli import app as keys
 from shared.events import AccessState, BrandState, Event, Watermark, read_event
 from shared.ids import digest_of
@@ -40,6 +43,22 @@ def test_the_first_key_is_made_once_per_mode_and_others_only_by_force(stack: Any
     forced = bootstrap(stack, "--sandbox", "--force")
     assert forced.exit_code == 0
     assert forced.stdout != first.stdout
+
+
+def test_without_an_address_the_key_is_made_in_the_local_stack_that_runs_here(
+    stack: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("TWINTALLY_DATABASE_WORKER", raising=False)
+    monkeypatch.chdir(tmp_path)
+    nowhere = CliRunner().invoke(twintally, ["keys", "bootstrap", "--sandbox", "--force"])
+    assert nowhere.exit_code == 2
+    assert "TWINTALLY_DATABASE_WORKER" in nowhere.stderr
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "stack").symlink_to(stack.running.directory)
+    made = CliRunner().invoke(twintally, ["keys", "bootstrap", "--sandbox", "--force"])
+    assert made.exit_code == 0, made.output
+    assert made.stdout.startswith("twk_")
+    assert "in the database at 127.0.0.1:" in made.stderr
 
 
 def test_a_database_that_cannot_be_used_is_named_with_a_remedy(stack: Any):

@@ -434,6 +434,25 @@ async def test_a_payee_sees_of_a_transaction_its_own_entry_only(ledger, worker, 
         assert len((await client.get(path)).json()["entries"]) == 3
 
 
+async def test_the_transactions_of_a_use_are_told_as_booked_and_to_each_its_own(worker, parties, client_of):
+    await worker.takes(parties.usage(1))
+    await worker.takes(parties.usage(2, license_version=2), at=1)
+    asked = {"use_id": parties.usage().use_id}
+    async with client_of(Caller("key", "operator", None, True)) as client:
+        told = (await client.get("/v1/transactions", params=asked)).json()
+        assert (await client.get("/v1/transactions", params={"use_id": "another"})).json() == []
+        assert (await client.get("/v1/transactions")).status_code == 422
+    lines = [(each["usage_revision"], each["line"], len(each["entries"])) for each in told]
+    assert lines == [(1, "fee", 3), (2, "reversal", 3), (2, "fee", 3)]
+    async with client_of(parties.caller("talent")) as client:
+        own = (await client.get("/v1/transactions", params=asked)).json()
+    accounts = {entry["ledger_account"] for each in own for entry in each["entries"]}
+    assert accounts == {f"payable:talent:t-{parties.name}"}
+    for stranger in (Parties("stranger").caller("talent"), parties.caller("agency", livemode=False)):
+        async with client_of(stranger) as client:
+            assert (await client.get("/v1/transactions", params=asked)).json() == []
+
+
 async def test_a_foreign_id_is_not_found(ledger, worker, parties, client_of):
     await worker.takes(parties.usage())
     async with client_of(parties.caller("agency")) as client:
@@ -484,6 +503,8 @@ async def test_malformed_questions_are_refused_by_field(client_of):
             ("/v1/statements?payee=t1", "payee"),
             ("/v1/statements/not-an-id", "statement_id"),
             ("/v1/transactions/not-an-id", "transaction_id"),
+            ("/v1/statements?payee=agency:%00", "payee"),
+            ("/v1/statements?offset=99999999999999999999", "offset"),
         ):
             answer = await client.get(path)
             assert answer.status_code == 422

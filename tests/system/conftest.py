@@ -13,7 +13,7 @@ from infra.local.stack import Stack
 from tests.conftest import HOOKS
 from tests.system.world import ImageHost, Receiver, World
 
-SERVICES = ("intake", "registry", "matching", "judging", "alerts", "royalty")
+SERVICES = ("intake", "registry", "matching", "judging", "alerts", "royalty", "exporter")
 
 
 @pytest.fixture(scope="session")

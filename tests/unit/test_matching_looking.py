@@ -11,7 +11,7 @@ from services.matching.hosts import FAILURES_MAX, Hosts, Resting
 from services.matching.looking import ImageLooker
 from services.matching.media import Later, Unusable
 from services.matching.recognition import ReferenceIndex
-from shared.kafka.batches import PASSING_FAULTS
+from shared.kafka.passing import PASSING_FAULTS
 from shared.objects import Evidence, StoreAway, Uploads
 from shared.safe_http import SafeHttp
 

@@ -69,9 +69,12 @@ def test_a_word_that_the_layout_does_not_know_is_refused() -> None:
 def test_an_owner_may_write_and_a_consumer_may_read_confirm_and_leave_dead_letters() -> None:
     allowed = grants(read_layout())
     assert [grant for grant in allowed if grant.resource.startswith("sightings.v1")] == [
+        Grant("exporter", ("Read", "Describe"), "topic", "sightings.v1"),
+        Grant("exporter", ("Describe",), "topic", "sightings.v1.dlq"),
         Grant("judging", ("Read", "Describe"), "topic", "sightings.v1"),
         Grant("judging", ("Write", "Describe"), "topic", "sightings.v1.dlq"),
         Grant("matching", ("Write", "Describe"), "topic", "sightings.v1"),
+        Grant("operator", ("Read", "Write", "Describe"), "topic", "sightings.v1.dlq"),
     ]
     assert [grant for grant in allowed if grant.kind == "group" and grant.name == "judging"] == [
         Grant("judging", ("Read",), "group", "judging")
@@ -83,6 +86,26 @@ def test_nobody_but_its_owner_may_write_a_topic() -> None:
     for grant in grants(layout):
         if "Write" in grant.operations and not grant.resource.endswith(".dlq"):
             assert grant.name in layout.owners_of(layout.topics[grant.resource])
+
+
+def test_a_group_reads_topics_that_it_is_a_consumer_of() -> None:
+    layout = read_layout()
+    for group, topics in layout.groups.items():
+        assert all(group in layout.topics[topic].consumers for topic in topics)
+
+
+def test_the_exporter_looks_at_every_group_and_all_dead_letters_and_changes_nothing() -> None:
+    layout = read_layout()
+    own = [grant for grant in grants(layout) if grant.name == "exporter"]
+    assert {grant.resource for grant in own if grant.kind == "group"} == set(layout.groups)
+    assert {f"{name}.dlq" for name in layout.topics} <= {grant.resource for grant in own}
+    assert not any("Write" in grant.operations for grant in own)
+
+
+def test_the_operator_works_the_dead_letters_of_every_topic_and_touches_nothing_else() -> None:
+    own = [grant for grant in grants(read_layout()) if grant.name == "operator"]
+    assert {grant.resource for grant in own} == {f"{name}.dlq" for name in read_layout().topics}
+    assert {grant.operations for grant in own} == {("Read", "Write", "Describe")}
 
 
 def test_every_service_with_a_store_may_write_the_clock_and_no_one_else() -> None:

@@ -4,11 +4,8 @@ from fastapi import FastAPI, Response
 from pydantic import BaseModel
 
 from services.registry.api.answers import (
-    After,
     AgencyOrOperator,
     IdempotencyKey,
-    IdInPath,
-    IdInQuery,
     Limit,
     answer,
     ask,
@@ -21,6 +18,7 @@ from services.registry.handlers.desk import Store
 from services.registry.requests import NewApiKey
 from shared.events import Role
 from shared.values import UtcDatetime
+from shared.web import After, IdInPath, IdInQuery
 
 API_KEY: tuple[Kind, type[ApiKey]] = ("API key", ApiKey)
 

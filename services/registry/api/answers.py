@@ -5,21 +5,17 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar, assert_never
 from uuid import uuid4
 
-from fastapi import Depends, Header, HTTPException, Path, Query, Response
+from fastapi import Depends, Header, HTTPException, Query, Response
 from fastapi.exceptions import RequestValidationError
 
 from services.registry.domain import Kept, Kind
 from services.registry.handlers.desk import Ask, Conflict, Done, NotFound, Refusal, Store, Wrong
 from services.registry.metrics import CHANGES
 from shared.access import Caller, require
-from shared.values import Id
 
 Thing = TypeVar("Thing", bound=Kept)
 
-IdInPath = Annotated[Id, Path()]
-IdInQuery = Annotated[Id | None, Query()]
 Limit = Annotated[int, Query(ge=1, le=1000, description="how many at most")]
-After = Annotated[Id | None, Query(description="go on after this one: the last id of the page before")]
 IdempotencyKey = Annotated[
     str | None,
     Header(

@@ -3,13 +3,10 @@
 from fastapi import FastAPI, Response
 
 from services.registry.api.answers import (
-    After,
     AgencyOrOperator,
     CardKeeper,
     CardReader,
     IdempotencyKey,
-    IdInPath,
-    IdInQuery,
     Limit,
     Parties,
     TalentSide,
@@ -23,6 +20,7 @@ from services.registry.handlers import licensing
 from services.registry.handlers.desk import Store
 from services.registry.licensing import Consent, KeptCard, License
 from services.registry.requests import NewConsent, NewLicense, NewRateCard, NewVersion, Termination, Withdrawal
+from shared.web import After, IdInPath, IdInQuery
 
 CARD: tuple[Kind, type[KeptCard]] = ("rate card", KeptCard)
 LICENSE: tuple[Kind, type[License]] = ("license", License)

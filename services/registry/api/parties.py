@@ -3,13 +3,10 @@
 from fastapi import FastAPI, Response
 
 from services.registry.api.answers import (
-    After,
     AgencyOrOperator,
     AgencyReader,
     Anyone,
     IdempotencyKey,
-    IdInPath,
-    IdInQuery,
     Limit,
     OperatorOnly,
     TalentSide,
@@ -22,6 +19,7 @@ from services.registry.domain import Agency, Brand, Kind, Talent, Twin
 from services.registry.handlers import parties
 from services.registry.handlers.desk import Store
 from services.registry.requests import BrandAccounts, NewAgency, NewBrand, NewTalent, NewTwin
+from shared.web import After, IdInPath, IdInQuery
 
 AGENCY: tuple[Kind, type[Agency]] = ("agency", Agency)
 BRAND: tuple[Kind, type[Brand]] = ("brand", Brand)

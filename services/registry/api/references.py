@@ -8,11 +8,8 @@ from pydantic import BaseModel
 from starlette.datastructures import UploadFile
 
 from services.registry.api.answers import (
-    After,
     AgencyOrOperator,
     IdempotencyKey,
-    IdInPath,
-    IdInQuery,
     Limit,
     TalentSide,
     answer,
@@ -28,6 +25,7 @@ from services.registry.handlers.desk import Ask, Conflict, Done, NotFound, Store
 from services.registry.handlers.references import ReferenceParts
 from services.registry.metrics import UNUSABLE
 from shared.values import UtcDatetime
+from shared.web import After, IdInPath, IdInQuery
 
 REFERENCE: tuple[Kind, type[Reference]] = ("reference", Reference)
 IMAGE_FORM = {

@@ -1,0 +1,1 @@
+"""The dead letters of all consumers, as an operator works them."""

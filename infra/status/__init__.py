@@ -1,0 +1,1 @@
+"""`twintally status`: the flow as it is now, and what of it needs a person."""

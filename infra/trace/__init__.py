@@ -1,0 +1,1 @@
+"""`twintally trace`: one post through all services."""
