@@ -72,6 +72,8 @@ def add_replays(app: FastAPI, consumers: Mapping[str, Replays]) -> None:
     @app.post(PATH, openapi_extra={"requestBody": body})
     async def replay(request: Request, caller: Operator) -> ReplayAnswer:
         """Work one dead letter again, by the consumer that failed and by no other."""
+        if not caller.livemode:
+            raise HTTPException(403, "A sandbox key may not work dead letters: they may be live ones")
         # Read here: nobody but an operator may make us hold so much.
         asked = await _asked(request)
         consumer = consumers.get(asked.consumer)

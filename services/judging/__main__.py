@@ -108,8 +108,7 @@ async def main() -> None:
 
 async def _consume(settings: JudgingSettings, worker: SightingsWorker, *, lookups: LookupReader, stall: Stall) -> None:
     # What is judged before the lookup data is whole would only be judged again.
-    while not lookups.caught_up():
-        await asyncio.sleep(0.1)
+    await lookups.until_caught_up()
     await consume_with_faust(
         settings,
         group="judging",

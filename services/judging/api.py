@@ -109,6 +109,8 @@ def _add_freshness(app: FastAPI, views: Views, problem: Callable[[], str | None]
     @app.post("/v1/unreadable-lookups/drop", status_code=204)
     async def drop(named: UnreadableName, caller: Operator) -> Response:
         """Go on as if the record said nothing; a later readable one of its message key is learnt as ever."""
+        if not caller.livemode:
+            raise HTTPException(403, "A sandbox key may not decide what live accusations rest on")
         if not await views.drop_unreadable(caller, **named.model_dump()):
             raise HTTPException(
                 404, f"No unreadable record {named.message_key} of {named.topic}; GET /v1/freshness lists them"

@@ -62,6 +62,7 @@ async def main() -> None:
     relay = Relay(worker_database, settings, topics=(SIGHTINGS,))
     letters = KafkaDeadLetters(producer, "matching", DEAD_LETTERS)
     worker = PostsWorker(store, looker, relay, letters, fetch_s=settings.fetch_in_stream_s)
+    fetches = PendingFetches(store, looker, relay, fetch_s=settings.fetch_later_s)
     watch = OutboxWatch(worker_database)
     OUTBOX.follow(watch)
     INDEX_AGE_S.set_function(reference_reader.behind_s)
@@ -80,8 +81,9 @@ async def main() -> None:
     loops: dict[str, Loop] = {
         "references": reference_reader.run,
         "access": access_reader.run,
+        # An image that is searched before the index is whole would be called unknown for good.
         "posts": partial(_consume, settings, worker, references=reference_reader, stall=stall),
-        "pending_fetches": PendingFetches(store, looker, relay, fetch_s=settings.fetch_later_s).run,
+        "pending_fetches": partial(_fetch_again, fetches, references=reference_reader),
         "relay": relay.run,
         "watch": watch.run,
     }
@@ -96,9 +98,7 @@ async def main() -> None:
 
 
 async def _consume(settings: MatchingSettings, worker: PostsWorker, *, references: LookupReader, stall: Stall) -> None:
-    # An image that is searched before the index is whole would be called unknown for good.
-    while not references.caught_up():
-        await asyncio.sleep(0.1)
+    await references.until_caught_up()
     await consume_with_faust(
         settings,
         group="matching",
@@ -107,6 +107,11 @@ async def _consume(settings: MatchingSettings, worker: PostsWorker, *, reference
         batch_max=settings.batch_max,
         stall=stall,
     )
+
+
+async def _fetch_again(fetches: PendingFetches, *, references: LookupReader) -> None:
+    await references.until_caught_up()
+    await fetches.run()
 
 
 async def _take_again(worker: PostsWorker, references: LookupReader, records: Sequence[Record]) -> None:

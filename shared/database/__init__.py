@@ -1,9 +1,11 @@
 """PostgreSQL as our services use it: a pool per role, short transactions, and the tenant wall."""
 
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
@@ -64,9 +66,11 @@ class Database:
             try:
                 yield connection
             finally:
-                if not connection.closed:
-                    await connection.execute("select pg_advisory_unlock_all()")
-                    await connection.set_autocommit(False)
+                # An error here must not take the place of a cancellation; the pool looks at each connection again.
+                with contextlib.suppress(psycopg.Error):
+                    if not connection.closed:
+                        await connection.execute("select pg_advisory_unlock_all()")
+                        await connection.set_autocommit(False)
 
 
 async def _show_rows_of(connection: Connection, caller: Caller) -> None:

@@ -1,11 +1,12 @@
 """The aiokafka consumer loop: take a batch, store its effect, then confirm."""
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, RebalanceInProgressError
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, RebalanceInProgressError
 
 from shared.kafka.client import KafkaAddress, connection
 from shared.kafka.passing import PASSING_FAULTS
@@ -79,7 +80,9 @@ class GroupConsumer:
                 while True:
                     await self._work_next(consumer, handle_batch)
         finally:
-            await consumer.stop()
+            # Its error must not take the place of a cancellation.
+            with contextlib.suppress(KafkaError):
+                await consumer.stop()
 
     async def _look(self, consumer: AIOKafkaConsumer) -> Look:
         ends, positions = await ask_ends(consumer, self._in_hand)

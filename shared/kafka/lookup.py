@@ -91,6 +91,11 @@ class LookupReader:
         """Has everything been learnt that the topics held `within_s` ago? Not while the broker is away for longer."""
         return self.behind_s() <= within_s
 
+    async def until_caught_up(self) -> None:
+        """Return once everything has been learnt."""
+        while not self.caught_up():
+            await asyncio.sleep(0.1)
+
     def problem(self) -> str | None:
         """Why what has been learnt may be incomplete, for readiness; None when it is whole."""
         if self.caught_up():
@@ -122,7 +127,9 @@ class LookupReader:
                     self._positions[partition] = await consumer.position(partition)
                 await self._hold_against_ends(consumer, partitions)
         finally:
-            await consumer.stop()
+            # Its error must not take the place of a cancellation.
+            with contextlib.suppress(KafkaError):
+                await consumer.stop()
 
     async def _hold_against_ends(self, consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]) -> None:
         # Newer ends are asked for when the last ones are reached: otherwise a busy topic, always a little ahead, would

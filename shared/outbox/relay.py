@@ -1,6 +1,7 @@
 """The relay: takes the outbox of one service to Kafka, in order per message key."""
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -64,12 +65,13 @@ order by place, position
 """  # noqa: S608 - constants
 
 # Whoever lost the lock in the middle of a batch cannot know what of it came after newer events of the same keys. Their
-# newest events are sent once more, so that they are the last again.
+# newest events are sent once more, so that they are the last again. What another process has sent since the batch began
+# is all that can have been overtaken.
 SEND_AGAIN = """
 update outbox set sent_at = null where position in (
     select max(position) from outbox
     join unnest(%s::text[], %s::text[]) as doubted (topic, message_key) using (topic, message_key)
-    group by topic, message_key
+    where sent_at >= %s group by topic, message_key
 )
 """
 
@@ -109,6 +111,7 @@ class Relay:
         self._producer = SteadyProducer(address)
         self._woken = asyncio.Event()
         self._doubted: set[tuple[str, str]] = set()
+        self._doubted_since: datetime | None = None
 
     def wake(self) -> None:
         """Look at the outbox now; for whoever has just committed an event."""
@@ -126,11 +129,16 @@ class Relay:
                 await asyncio.sleep(0.5)
 
     async def _send_doubted_again(self, connection: Connection) -> None:
-        if self._doubted:
-            topics, keys = zip(*sorted(self._doubted), strict=True)
-            await connection.execute(SEND_AGAIN, (list(topics), list(keys)))
-            log.info("relay_sends_again", keys=len(keys))
-            self._doubted.clear()
+        if not self._doubted:
+            return
+        topics, keys = zip(*sorted(self._doubted), strict=True)
+        again = await connection.execute(SEND_AGAIN, (list(topics), list(keys), self._doubted_since))
+        log.info("relay_sends_again", keys=len(keys), events=again.rowcount)
+        self._certain()
+
+    def _certain(self) -> None:
+        self._doubted.clear()
+        self._doubted_since = None
 
     async def _hold_lock_and_relay(self, connection: Connection) -> None:
         while not await _try_lock(connection, self._database.schema):
@@ -142,7 +150,7 @@ class Relay:
         try:
             while True:
                 began = await _now(connection)
-                batch = await self._send_batch(connection)
+                batch = await self._send_batch(connection, began)
                 # Nothing left behind: all that was committed before `began` is in Kafka now.
                 if batch.was_the_last and ticker.due():
                     ends = ends or await self._ends_reader()
@@ -154,22 +162,25 @@ class Relay:
         finally:
             # What it still sends must have arrived before another process sends newer events.
             await self._producer.stop()
-            if ends is not None:
-                await ends.stop()
-            if not connection.closed:
-                await connection.execute(AS_USUAL)
+            # A connection may be dead and not know it: its error must not take the place of a cancellation.
+            with contextlib.suppress(KafkaError, psycopg.Error):
+                if ends is not None:
+                    await ends.stop()
+                if not connection.closed:
+                    await connection.execute(AS_USUAL)
 
-    async def _send_batch(self, connection: Connection) -> "_Batch":
+    async def _send_batch(self, connection: Connection, began: datetime) -> "_Batch":
         rows = await every(connection, UNSENT)
         if not rows:
             return _Batch(sent=0, waiting=0)
         self._doubted.update((row["topic"], row["message_key"]) for row in rows)
+        self._doubted_since = self._doubted_since or began
         await self._producer.send_all([_record(row) for row in rows])
         await connection.execute(
             "update outbox set sent_at = clock_timestamp() where position = any(%s)",
             ([row["position"] for row in rows],),
         )
-        self._doubted.clear()
+        self._certain()
         return _Batch(sent=len(rows), waiting=rows[0]["waiting"])
 
     async def _tell_watermark(self, ends: AIOKafkaConsumer, committed_before: datetime) -> None:

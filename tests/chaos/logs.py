@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,10 @@ class LogWatch:
 
     def __post_init__(self) -> None:
         self._files: dict[str, _File] = {}
+        # Which process took a record last, and in which of its lives.
+        self._takers: dict[Place, tuple[str, int]] = {}
+        self._lives: Counter[str] = Counter()
+        self._after_kills: set[Place] = set()
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="log-watch", daemon=True)
@@ -50,8 +55,12 @@ class LogWatch:
     def handled_twice(self) -> dict[str, int]:
         """By stage: how many records were taken in hand more than once."""
         with self._lock:
-            twice = [place.partition("/")[0] for (place, _), times in self.taken.items() if times > 1]
-        return {stage: twice.count(topic) for stage, topic in STAGES.items()}
+            return _by_stage([place for place, times in self.taken.items() if times > 1])
+
+    def handled_twice_by_kills(self) -> dict[str, int]:
+        """By stage: how many records were taken again after the process that had taken them was killed."""
+        with self._lock:
+            return _by_stage(self._after_kills)
 
     def holder(self, stage: str, *, since: float, within_s: float) -> str | None:
         """A process of this stage that took a batch after `since` and has not stored it; None when none does."""
@@ -68,6 +77,15 @@ class LogWatch:
         """The process was killed: what it had in hand is in nobody's."""
         with self._lock:
             self.in_hand.pop(process, None)
+            self._lives[process] += 1
+
+    def _take(self, process: str, places: list[Place]) -> None:
+        self.taken.update(places)
+        for place in places:
+            before, life = self._takers.get(place, (process, self._lives[process]))
+            if self._lives[before] != life:
+                self._after_kills.add(place)
+            self._takers[place] = (process, self._lives[process])
 
     def _run(self) -> None:
         while not self._over.wait(POLL_S):
@@ -103,10 +121,20 @@ class LogWatch:
                 self.lines[f"{process.removesuffix('-2')}: {event}"] += 1
             if event == "relay_holds_lock":
                 self.relays[process.removesuffix("-2")] = process
-            if event == "batch_taken":
+            # Lookup data is worked in batches too, and may be read any number of times.
+            places = [place for place in _places(told) if place[0].partition("/")[0] in STAGES.values()]
+            if event == "batch_taken" and places:
                 self.in_hand[process] = time.monotonic()
-                places = [(place, at) for place, several in told["offsets"].items() for at in several]
-                self.taken.update(places)
+                self._take(process, places)
                 self.batches.setdefault(process, []).append(len(places))
-            elif event == "batch_stored":
+            elif event == "batch_stored" and places:
                 self.in_hand.pop(process, None)
+
+
+def _by_stage(places: Iterable[Place]) -> dict[str, int]:
+    topics = Counter(place.partition("/")[0] for place, _ in places)
+    return {stage: topics[topic] for stage, topic in STAGES.items()}
+
+
+def _places(told: dict[str, Any]) -> list[Place]:
+    return [(place, at) for place, several in told.get("offsets", {}).items() for at in several]

@@ -2,7 +2,9 @@
 
 import random
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import cycle
 
 import redis
 
@@ -41,6 +43,14 @@ class Monkey:
         for number, at in enumerate(range(every // 2, len(moves) + 1, every)):
             moves.insert(at + number, PARTS[number % len(PARTS)])
         return moves
+
+    def until(self, kills: int, moves: list[str]) -> Iterator[str]:
+        """The moves, and then as many more as it takes: one that finds nobody to kill counts for nothing."""
+        yield from moves
+        for name in cycle(self.arena.workers):
+            if self.kills.total() - self.kills["kafka"] >= kills:
+                return
+            yield f"kill {name}"
 
     def move(self, move: str) -> None:
         """Make it, and note it."""

@@ -123,7 +123,9 @@ class Platforms:
             self._ledger.count(result["outcome"])
             if result["outcome"] in ("accepted", "duplicate"):
                 with self._ledger.lock:
-                    self._ledger.event_ids[fact] = result["event_id"]
+                    known = self._ledger.event_ids.setdefault(fact, result["event_id"])
+                    if known != result["event_id"]:
+                        self._ledger.problems.append(f"{fact.kind} of {fact.post} has two ids: {known} and another")
             else:
                 again.append(fact)
         return again

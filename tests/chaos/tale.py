@@ -12,6 +12,8 @@ from infra.demo.cast import BRANDS, PLATFORMS, Brand, Cast, Consent, License, Ta
 from infra.demo.story import Content, Fact, Judged, Picture, Use
 
 TWINS = tuple(f"t{number:02}" for number in range(1, 13))
+# Their license comes late, or their brand's account.
+CHANGING = ("t05", "t06", "t11")
 PICTURES_PER_TWIN = 8
 STRANGERS = 6
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -187,8 +189,10 @@ class Teller:
 
 def _of(twin: str, judged: Judged, facts: tuple[Fact, ...], *, ended: bool = False) -> Post:
     first = facts[0]
-    # Whatever comes first may be accused for a moment, and the accusation taken back.
-    use = Use(first.platform, first.post, twin, judged, judged, ended=ended, passing=True)
+    # Before people change their minds these may be accused, and the accusation taken back; so may a post while only a
+    # later version of it is known. Nobody else, whatever is killed.
+    passing = twin in CHANGING or sum(fact.content is not None for fact in facts) > 1
+    use = Use(first.platform, first.post, twin, judged, judged, ended=ended, passing=passing)
     shown = [
         Shown(fact.occurred_at, frozenset(each.name for each in fact.content.pictures if each.twin == twin))
         for fact in facts

@@ -59,6 +59,7 @@ def ends_well(flow: Flow) -> None:
     wait_until(lambda: all(ready(flow.arena, name) for name in SERVICES), READY_S)
     flow.platforms.finish()
     findings = settle(flow.arena, flow.ledger, Console())
+    assert restarts(flow.arena) == dict.fromkeys(SERVICES, 0)
     assert not [*flow.ledger.problems, *findings.all]
     assert len(flow.ledger.posts) > 20
 

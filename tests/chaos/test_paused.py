@@ -43,6 +43,7 @@ def test_who_wakes_after_its_work_went_to_another_does_no_harm() -> None:
             asleep = pause_with_a_batch_in_hand(arena, watch)
             time.sleep(WORKERS_SLEEP_S)
             wake(arena, asleep.values())
+            until_done(arena, due.pop(0))
             relays = pause_relays_in_a_batch(arena, watch)
             for change in due:
                 until_done(arena, change)

@@ -32,6 +32,7 @@ class Beginning:
     batches: dict[str, list[int]] = field(default_factory=dict)
     twice_side_by_side: dict[str, int] = field(default_factory=dict)
     twice_after_handover: dict[str, int] = field(default_factory=dict)
+    alerts_told: int = 0
     alerts_told_twice: int = 0
 
     def see(self, arena: Arena, watch: LogWatch) -> None:
@@ -42,7 +43,8 @@ class Beginning:
         self.indexed = [index_of(house) for house in (arena.house, arena.house_of_seconds)]
         self.batches = {name: list(sizes) for name, sizes in watch.batches.items()}
         self.twice_side_by_side = watch.handled_twice()
-        self.alerts_told_twice = arena.house.http.get(f"{arena.house.control_url}/alerts").json()["repeated"]
+        told = arena.house.http.get(f"{arena.house.control_url}/alerts").json()
+        self.alerts_told, self.alerts_told_twice = len(told["alerts"]), told["repeated"]
         for stage in STAGES:
             arena.stack.restart(f"{stage}-2")
         time.sleep(3.0)
@@ -75,6 +77,7 @@ def test_both_matching_workers_know_every_reference(played: tuple[Beginning, Rep
 
 
 def test_side_by_side_no_attempt_is_made_twice(played: tuple[Beginning, Report]) -> None:
+    assert played[0].alerts_told > 0
     assert played[0].alerts_told_twice == 0
 
 

@@ -239,3 +239,56 @@ async def test_a_watermark_promises_only_what_is_in_kafka(stack: Parts, database
     [record] = await records_of(stack, name)
     assert last.end_offsets[CONSENTS.name][record.partition] > record.offset
     assert len(last.end_offsets[CONSENTS.name]) == 12
+
+
+async def test_who_lost_the_lock_in_a_batch_sends_the_newest_events_once_more(stack: Parts, database: Database) -> None:
+    """Its batch arrives after what the next holder has sent: the key must still end with its highest revision."""
+    name = uuid.uuid4().hex
+    async with database.transaction() as connection:
+        await tell(connection, name, talent_id="t1")
+    sleeper = Relay(database, stack.kafka_settings, topics=(CONSENTS,))
+    send_all, slept = sleeper._producer.send_all, asyncio.Event()
+
+    async def sleep_then_send(records: Any) -> None:
+        if not slept.is_set():
+            await end_session_of_holder(database)
+            async with database.transaction() as connection:
+                await tell(connection, name, talent_id="t2")
+            async with relaying(stack, database):
+                await until_sent(database)
+            slept.set()
+        await send_all(records)
+
+    sleeper._producer.send_all = sleep_then_send  # type: ignore[method-assign]
+    task = asyncio.create_task(sleeper.run())
+    await asyncio.wait_for(slept.wait(), 60)
+    async with asyncio.timeout(60):
+        while (revisions := await revisions_of(stack, name))[-1] != 2 or len(revisions) < 4:
+            await asyncio.sleep(0.2)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert revisions == [1, 2, 1, 2]
+
+
+async def revisions_of(stack: Parts, name: str) -> list[int]:
+    found = [read_event(CONSENTS.name, record.key, record.value) for record in await records_of(stack, name)]
+    return [state.revision for state in found if isinstance(state, ConsentState)]
+
+
+async def end_session_of_holder(database: Database) -> None:
+    async with database.transaction() as connection:
+        await connection.execute(
+            "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and granted"
+            " and ((classid::bigint << 32) | objid::bigint) = hashtextextended(%s, 0)",
+            (f"relay:{database.schema}",),
+        )
+
+
+async def test_a_relay_ends_when_it_is_told_to_though_its_connection_died_unnoticed(
+    stack: Parts, database: Database
+) -> None:
+    async with relaying(stack, database):
+        await until_sent(database)
+        await asyncio.sleep(0.3)
+        await end_session_of_holder(database)
+    # `relaying` waits for its end.

@@ -19,7 +19,7 @@ from shared.kafka import Record
 
 class Keys:
     async def caller_of(self, api_key: str) -> Caller | None:
-        return Caller("key-1", "operator" if api_key == "operator" else "agency", None, True)
+        return Caller("key-1", "agency" if api_key == "agency" else "operator", None, api_key != "sandbox")
 
 
 @pytest.fixture
@@ -52,6 +52,12 @@ def test_a_letter_is_worked_by_its_consumer_as_the_record_that_it_was(pages: Tes
     first, second = pages.app.state.worked  # type: ignore[attr-defined]
     assert first == Record("usage.v1", 3, 7, b"use-1", b"good\xff")
     assert (second.key, second.value) == (None, None)
+
+
+def test_a_sandbox_key_works_none_for_the_bytes_may_say_that_they_are_live(pages: TestClient) -> None:
+    answer = pages.post(PATH, json=asked(b"good"), headers={"Authorization": "Bearer sandbox"})
+    assert answer.status_code == 403
+    assert "sandbox" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
