@@ -13,6 +13,7 @@ from tests.chaos.arena import SERVICES, Arena
 from tests.chaos.holding import in_hand
 from tests.chaos.logs import STAGES, LogWatch
 
+TRIES = 3
 PARTS = ("restart kafka", "kill kafka", "restart postgres", "restart valkey", "empty valkey")
 
 
@@ -83,8 +84,12 @@ class Monkey:
         return True
 
     def _kill_in_hand(self, stage: str) -> str:
-        with in_hand(self.arena, self.watch, stage) as holder:
-            return holder if holder is not None and self._kill(holder) else "nothing in hand"
+        # Right after another kill nobody may hold its partitions for as long as a session lasts.
+        for _ in range(TRIES):
+            with in_hand(self.arena, self.watch, stage) as holder:
+                if holder is not None and self._kill(holder):
+                    return holder
+        return "nothing in hand"
 
 
 def all_killed(kills: Counter[str]) -> bool:
