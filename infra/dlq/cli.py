@@ -19,6 +19,7 @@ from infra.dlq.working import NotDone, Services
 from infra.dlq.working import drop as drop_one
 from infra.dlq.working import replay as replay_one
 from infra.kafka.layout import read_layout
+from infra.local.addresses import env_of_running
 from shared.kafka.producer import NotSent
 from shared.settings import KafkaSettings
 
@@ -148,8 +149,13 @@ async def _letters(box: LetterBox) -> list[Letter]:
     return await box.letters()
 
 
+def _local() -> dict[str, str]:
+    """Where the local stack has everything, when one runs here and the environment names no other broker."""
+    return {} if os.environ.get("TWINTALLY_KAFKA") else env_of_running("registry")
+
+
 def _services(key: str | None) -> Services:
-    return Services(os.environ, SecretStr(key) if key else None)
+    return Services({**_local(), **os.environ}, SecretStr(key) if key else None)
 
 
 def _in_box(topic: str | None, use: Callable[[LetterBox], Awaitable[T]]) -> T:
@@ -157,7 +163,8 @@ def _in_box(topic: str | None, use: Callable[[LetterBox], Awaitable[T]]) -> T:
     if topic is not None and topic not in layout.topics:
         raise typer.BadParameter(f"there is no topic {topic!r}; there are: {', '.join(layout.topics)}")
     topics = list(layout.topics) if topic is None else [topic]
-    address = KafkaSettings.from_environment()
+    local = _local()
+    address = KafkaSettings(kafka=local["TWINTALLY_KAFKA"]) if local else KafkaSettings.from_environment()
 
     async def used() -> T:
         async with LetterBox(address, topics, partitions=layout.defaults.dead_letters.partitions) as box:

@@ -62,8 +62,7 @@ async def main() -> None:
     health.live_when("stream", stall.problem)
     watch = OutboxWatch(worker)
     OUTBOX.follow(watch)
-    health.ready_when("database", watch.database)
-    health.ready_when("relay", watch.relay)
+    watch.add_checks(health)
     health.ready_when("access", access.problem)
     health.add_pages(app)
     queue = DeliveryStore(

@@ -124,8 +124,7 @@ def _health(
 ) -> Health:
     health = Health()
     health.live_when("stream", stall.problem)
-    health.ready_when("database", watch.database)
-    health.ready_when("relay", watch.relay)
+    watch.add_checks(health)
     health.ready_when("lookups", lookups.problem)
     health.ready_when("unreadable_lookups", lookout.unreadable_problem)
     health.ready_when("access", access.problem)

@@ -62,7 +62,8 @@ async def main() -> None:
     relay = Relay(worker_database, settings, topics=(SIGHTINGS,))
     letters = KafkaDeadLetters(producer, "matching", DEAD_LETTERS)
     worker = PostsWorker(store, looker, relay, letters, fetch_s=settings.fetch_in_stream_s)
-    fetches = PendingFetches(store, looker, relay, fetch_s=settings.fetch_later_s)
+    index_whole = reference_reader.until_caught_up
+    fetches = PendingFetches(store, looker, relay, fetch_s=settings.fetch_later_s, index_whole=index_whole)
     watch = OutboxWatch(worker_database)
     OUTBOX.follow(watch)
     INDEX_AGE_S.set_function(reference_reader.behind_s)
@@ -81,9 +82,8 @@ async def main() -> None:
     loops: dict[str, Loop] = {
         "references": reference_reader.run,
         "access": access_reader.run,
-        # An image that is searched before the index is whole would be called unknown for good.
         "posts": partial(_consume, settings, worker, references=reference_reader, stall=stall),
-        "pending_fetches": partial(_fetch_again, fetches, references=reference_reader),
+        "pending_fetches": fetches.run,
         "relay": relay.run,
         "watch": watch.run,
     }
@@ -98,6 +98,7 @@ async def main() -> None:
 
 
 async def _consume(settings: MatchingSettings, worker: PostsWorker, *, references: LookupReader, stall: Stall) -> None:
+    # An image that is searched before the index is whole would be called unknown for good.
     await references.until_caught_up()
     await consume_with_faust(
         settings,
@@ -109,11 +110,6 @@ async def _consume(settings: MatchingSettings, worker: PostsWorker, *, reference
     )
 
 
-async def _fetch_again(fetches: PendingFetches, *, references: LookupReader) -> None:
-    await references.until_caught_up()
-    await fetches.run()
-
-
 async def _take_again(worker: PostsWorker, references: LookupReader, records: Sequence[Record]) -> None:
     if not references.caught_up():
         raise TimeoutError("the references are not read to their end")
@@ -123,8 +119,7 @@ async def _take_again(worker: PostsWorker, references: LookupReader, records: Se
 def _health(stall: Stall, watch: OutboxWatch, *, references: LookupReader, access: LookupReader) -> Health:
     health = Health()
     health.live_when("stream", stall.problem)
-    health.ready_when("database", watch.database)
-    health.ready_when("relay", watch.relay)
+    watch.add_checks(health)
     health.ready_when("references", references.problem)
     health.ready_when("access", access.problem)
     return health

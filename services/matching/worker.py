@@ -1,7 +1,7 @@
 """Matching's edge to the stream: decode, call the handler, count, confirm."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from services.matching.handlers import Looker, on_facts, on_fetched
 from services.matching.media import Later, MediaOutcome
@@ -47,16 +47,29 @@ class PostsWorker:
 
 
 class PendingFetches:
-    """Tries images again that their host did not give in time."""
+    """Tries images again that their host did not give in time.
 
-    def __init__(self, store: MatchingStore, looker: Looker, relay: Relay, *, fetch_s: float) -> None:
+    Not before the index is whole: an image that is searched earlier would be called unknown for good.
+    """
+
+    def __init__(
+        self,
+        store: MatchingStore,
+        looker: Looker,
+        relay: Relay,
+        *,
+        fetch_s: float,
+        index_whole: Callable[[], Awaitable[object]],
+    ) -> None:
         self._store = store
         self._looker = looker
         self._relay = relay
         self._fetch_s = fetch_s
+        self._index_whole = index_whole
 
     async def run(self) -> None:
         """Claim and fetch until cancelled; faults of the database are waited out."""
+        await self._index_whole()
         while True:
             try:
                 claimed = await self._store.claim(lease_s=self._fetch_s * 4, most=CLAIM_MAX)

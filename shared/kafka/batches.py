@@ -45,6 +45,8 @@ async def work_batch(
 
 
 async def _work(records: Sequence[Record], effect: Effect, dead_letters: DeadLetters, patience: Patience) -> int:
+    if len(records) == 1:
+        return int(await _work_one(records[0], effect, dead_letters, patience))
     try:
         await _through_passing_faults(records, effect, patience)
     except NEVER_THE_RECORDS_FAULT:
@@ -53,8 +55,6 @@ async def _work(records: Sequence[Record], effect: Effect, dead_letters: DeadLet
         log.warning("batch_failed", records=len(records), error=error_text(error))
     else:
         return 0
-    if len(records) == 1:
-        return int(await _work_one(records[0], effect, dead_letters, patience))
     middle = len(records) // 2
     kept = await _work(records[:middle], effect, dead_letters, patience)
     return kept + await _work(records[middle:], effect, dead_letters, patience)

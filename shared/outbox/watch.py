@@ -4,6 +4,7 @@ import math
 
 from shared.database import Database
 from shared.database.watch import DatabaseWatch
+from shared.health import Health
 
 COUNTED_MAX = 10_000
 # What waits longer is a fault; storing goes on meanwhile, so a service is not called unready for less.
@@ -43,6 +44,11 @@ class OutboxWatch:
         self.database = self._watch.problem
         self.look = self._watch.look
         self.run = self._watch.run
+
+    def add_checks(self, health: Health) -> None:
+        """Readiness: the database answers, and what is stored is published."""
+        health.ready_when("database", self.database)
+        health.ready_when("relay", self.relay)
 
     @property
     def oldest_unsent_s(self) -> float:

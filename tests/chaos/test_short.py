@@ -4,7 +4,9 @@ import asyncio
 import os
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -21,6 +23,8 @@ from tests.streams import read_all
 
 KILLS = 28
 SIDE_BY_SIDE_S = 15.0
+WAIT_S = 60.0
+BOTH = tuple(name for stage in STAGES for name in (stage, f"{stage}-2"))
 
 
 @dataclass
@@ -38,17 +42,32 @@ class Beginning:
     def see(self, arena: Arena, watch: LogWatch) -> None:
         """Two of each side by side for a while; then the second of each stage is handed over by SIGTERM."""
         time.sleep(SIDE_BY_SIDE_S)
+        wait_until(lambda: all(watch.batches.get(name) for name in BOTH) and alerts_of(arena)["alerts"])
         found = asyncio.run(read_all(KafkaSettings(kafka=arena.stack.kafka), REFERENCES.name))
         self.partitions = {record.partition for record in found}
         self.indexed = [index_of(house) for house in (arena.house, arena.house_of_seconds)]
         self.batches = {name: list(sizes) for name, sizes in watch.batches.items()}
         self.twice_side_by_side = watch.handled_twice()
-        told = arena.house.http.get(f"{arena.house.control_url}/alerts").json()
+        told = alerts_of(arena)
         self.alerts_told, self.alerts_told_twice = len(told["alerts"]), told["repeated"]
         for stage in STAGES:
             arena.stack.restart(f"{stage}-2")
-        time.sleep(3.0)
+        # Until each has its partitions again: what the handing over repeats has been repeated by then.
+        known = {name: len(watch.batches[name]) for name in BOTH}
+        wait_until(lambda: all(len(watch.batches[name]) > known[name] for name in BOTH))
         self.twice_after_handover = watch.handled_twice()
+
+
+def wait_until(what: Callable[[], Any]) -> None:
+    """Or not: what it waits for is asserted by the tests."""
+    until = time.monotonic() + WAIT_S
+    while not what() and time.monotonic() < until:
+        time.sleep(0.3)
+
+
+def alerts_of(arena: Arena) -> dict[str, Any]:
+    told: dict[str, Any] = arena.house.http.get(f"{arena.house.control_url}/alerts").json()
+    return told
 
 
 def index_of(house: House) -> float:
@@ -68,7 +87,7 @@ def played() -> tuple[Beginning, Report]:
 @pytest.mark.timeout(600)
 def test_both_processes_of_every_stage_work(played: tuple[Beginning, Report]) -> None:
     batches = played[0].batches
-    assert all(batches.get(name) for stage in STAGES for name in (stage, f"{stage}-2")), batches
+    assert all(batches.get(name) for name in BOTH), batches
 
 
 def test_both_matching_workers_know_every_reference(played: tuple[Beginning, Report]) -> None:

@@ -1,11 +1,15 @@
 """Poison in every topic: nothing else is lost, and `twintally dlq` works it through the real services."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from infra.dlq.cli import app
 from infra.kafka.layout import read_layout
 from shared.events import UsageState
 from shared.kafka import Record
@@ -212,6 +216,14 @@ async def test_a_letter_is_shown_with_its_error_its_place_and_its_bytes(house: H
     listed = (await house.dlq("list", "--consumer", "royalty")).stdout
     assert letter["id"][:8] in listed
     assert "no dead letter" in (await house.dlq("show", "ffffffff-none", code=1)).stderr
+
+
+async def test_without_an_address_the_local_stack_is_asked(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infra.dlq.cli.env_of_running", house.stack.env_for)
+    monkeypatch.delenv("TWINTALLY_KAFKA", raising=False)
+    done = await asyncio.to_thread(CliRunner().invoke, app, ["list", "--all", "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) == await house.letters("--all")
 
 
 async def test_all_that_is_left_is_dropped_at_once_and_stops_nobody_any_more(house: House, fed: dict[str, Any]) -> None:

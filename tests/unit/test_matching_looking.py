@@ -3,6 +3,7 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from obstore.store import LocalStore, MemoryStore
@@ -11,6 +12,8 @@ from services.matching.hosts import FAILURES_MAX, Hosts, Resting
 from services.matching.looking import ImageLooker
 from services.matching.media import Later, Unusable
 from services.matching.recognition import ReferenceIndex
+from services.matching.store import MatchingStore, PendingFetch, Waiting
+from services.matching.worker import PendingFetches
 from shared.kafka.passing import PASSING_FAULTS
 from shared.objects import Evidence, StoreAway, Uploads
 from shared.safe_http import SafeHttp
@@ -98,3 +101,26 @@ async def test_an_upload_in_a_store_that_is_away_is_a_passing_fault(tmp_path: Pa
 async def test_what_is_not_in_the_store_is_not_found() -> None:
     with pytest.raises(FileNotFoundError):
         await Evidence(MemoryStore()).read("sha256:" + "0" * 64)
+
+
+async def test_no_image_is_fetched_again_before_the_index_is_whole() -> None:
+    """It would be searched among a part of the references, and called unknown for good."""
+    whole, claimed = asyncio.Event(), asyncio.Event()
+
+    class NothingPending:
+        async def claim(self, *, lease_s: float, most: int) -> list[PendingFetch]:
+            claimed.set()
+            return []
+
+        async def waiting(self) -> Waiting:
+            return Waiting(0, 0.0)
+
+    store = cast(MatchingStore, NothingPending())
+    fetches = PendingFetches(store, cast(Any, None), cast(Any, None), fetch_s=1.0, index_whole=whole.wait)
+    task = asyncio.create_task(fetches.run())
+    await asyncio.sleep(0.01)
+    assert not claimed.is_set()
+    whole.set()
+    await asyncio.wait_for(claimed.wait(), 5)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
