@@ -29,7 +29,8 @@ class GroupConsumer:
     """A member of a consumer group that confirms only what has been stored.
 
     With `stored_offsets` (topic, partition -> next offset) the truth about progress lies in the database: on every
-    assignment the consumer seeks there, and Kafka's own commit only feeds lag displays.
+    assignment the consumer seeks there, and Kafka's own commit only feeds lag displays. It is made to agree then too:
+    a process killed between the two would otherwise show lag until the partition's next record, which may never come.
     """
 
     def __init__(
@@ -51,6 +52,8 @@ class GroupConsumer:
         self._confirmed: dict[TopicPartition, int] = {}
         # The first offset of each batch that was taken and is not confirmed yet.
         self._in_hand: dict[TopicPartition, int] = {}
+        # What the database says was done, and Kafka may not know.
+        self._stored: dict[TopicPartition, int] = {}
 
     async def run(self, handle_batch: HandleBatch) -> None:
         """Consume until cancelled. When a batch can be neither stored nor dead-lettered the process leaves with 70."""
@@ -71,7 +74,7 @@ class GroupConsumer:
             heartbeat_interval_ms=3_000,
             max_partition_fetch_bytes=4 * 1024 * 1024,
         )
-        consumer.subscribe(self._topics, listener=_SeekToStored(consumer, self._stored_offsets))
+        consumer.subscribe(self._topics, listener=_OnAssignment(lambda parts: self._seek_to_stored(consumer, parts)))
         try:
             # Starting waits for an assignment. A consumer given up meanwhile must leave the group too, or it would go
             # on as a member that holds partitions and reads nothing.
@@ -89,6 +92,10 @@ class GroupConsumer:
         return seen(self._confirmed, ends, positions, self._in_hand)
 
     async def _work_next(self, consumer: AIOKafkaConsumer, handle_batch: HandleBatch) -> None:
+        if self._stored:
+            ours = {part: offset for part, offset in self._stored.items() if part in consumer.assignment()}
+            self._stored = {}
+            await _confirm(consumer, ours)
         fetched = await consumer.getmany(timeout_ms=500, max_records=self._batch_max)
         self._in_hand = {partition: messages[0].offset for partition, messages in fetched.items()}
         for partition, messages in fetched.items():
@@ -106,37 +113,42 @@ class GroupConsumer:
             await handle_batch(records)
         except Fenced:
             log.warning("fenced", partition=partition.partition)
-            await _seek_to_stored(consumer, [partition], self._stored_offsets)
+            await self._seek_to_stored(consumer, [partition])
             return
         except Exception:
             log.critical("leaving_unconfirmed", exc_info=True)
             os._exit(LEFT_UNCONFIRMED)
-        try:
-            await consumer.commit({partition: records[-1].offset + 1})
-            self._confirmed[partition] = records[-1].offset + 1
-        except (CommitFailedError, IllegalStateError, RebalanceInProgressError):
-            # The partition went to another worker, which repeats the batch; twice equals once.
-            log.info("commit_skipped", partition=partition.partition)
+        done = {partition: records[-1].offset + 1}
+        if await _confirm(consumer, done):
+            self._confirmed |= done
+
+    async def _seek_to_stored(self, consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]) -> None:
+        if self._stored_offsets is None or not partitions:
+            return
+        stored = await self._stored_offsets([(part.topic, part.partition) for part in partitions])
+        for part in partitions:
+            self._stored[part] = stored.get((part.topic, part.partition), 0)
+            consumer.seek(part, self._stored[part])
 
 
-class _SeekToStored(ConsumerRebalanceListener):  # type: ignore[misc]
-    def __init__(self, consumer: AIOKafkaConsumer, stored_offsets: StoredOffsets | None) -> None:
-        self._consumer = consumer
-        self._stored_offsets = stored_offsets
+async def _confirm(consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]) -> bool:
+    """Tell Kafka that everything before these offsets is stored; False when it was not ours to tell any more."""
+    try:
+        await consumer.commit(dict(offsets))
+    except (CommitFailedError, IllegalStateError, RebalanceInProgressError):
+        # The partition went to another worker, which repeats the batch; twice equals once.
+        log.info("commit_skipped", partitions=sorted(part.partition for part in offsets))
+        return False
+    return True
+
+
+class _OnAssignment(ConsumerRebalanceListener):  # type: ignore[misc]
+    def __init__(self, seek: Callable[[Sequence[TopicPartition]], Awaitable[None]]) -> None:
+        self._seek = seek
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Nothing: a batch in hand is stored or fenced, and not confirmed any more."""
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         """Go on from where the database says."""
-        await _seek_to_stored(self._consumer, assigned, self._stored_offsets)
-
-
-async def _seek_to_stored(
-    consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition], stored_offsets: StoredOffsets | None
-) -> None:
-    if stored_offsets is None or not partitions:
-        return
-    stored = await stored_offsets([(part.topic, part.partition) for part in partitions])
-    for part in partitions:
-        consumer.seek(part, stored.get((part.topic, part.partition), 0))
+        await self._seek(assigned)

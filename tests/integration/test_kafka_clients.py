@@ -24,6 +24,7 @@ from shared.kafka.lookup import LookupReader
 from shared.kafka.producer import NotSent, SteadyProducer
 from shared.settings import KafkaSettings
 from tests.conftest import Parts
+from tests.integration.test_faust_worker import committed
 from tests.streams import read_all
 
 
@@ -213,6 +214,43 @@ async def test_a_group_consumer_confirms_what_was_stored_and_nothing_else(
     second.cancel()
     await asyncio.gather(second, return_exceptions=True)
     assert again == first == [str(number).encode() for number in range(5)]
+
+
+async def test_what_was_stored_and_not_confirmed_is_confirmed_by_the_next_process(
+    stack: Parts, producer: SteadyProducer
+) -> None:
+    topic = await make_topic(stack.kafka_settings, partitions=2)
+    for number in range(6):
+        await producer.send(topic, key=str(number).encode(), value=b"v")
+    ends = await ends_of(stack.kafka_settings, topic)
+    handled: list[Record] = []
+
+    async def store(records: Sequence[Record]) -> None:
+        handled.extend(records)
+
+    async def stored(_partitions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        return {(part.topic, part.partition): end for part, end in ends.items()}
+
+    consumer = GroupConsumer(stack.kafka_settings, group=f"group-{topic}", topics=[topic], stored_offsets=stored)
+    running = asyncio.create_task(consumer.run(store))
+    try:
+        async with asyncio.timeout(30):
+            while await committed(stack.kafka_settings, topic) != ends:
+                await asyncio.sleep(0.1)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert not handled
+
+
+async def ends_of(kafka: KafkaSettings, topic: str) -> dict[TopicPartition, int]:
+    consumer = AIOKafkaConsumer(topic, **connection(kafka))
+    await consumer.start()
+    try:
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(list(consumer.assignment()))
+        return ends
+    finally:
+        await consumer.stop()
 
 
 @pytest.fixture(scope="module")
