@@ -7,6 +7,8 @@ from uuid import UUID, uuid5
 
 NAMESPACE = UUID("6b0f2f0e-6a3c-5d0b-9c52-2f4f0f6f7a11")
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
 Part = str | int | bool | None
 
 
@@ -32,4 +34,4 @@ def digest_of(data: bytes) -> str:
 
 def canonical_json(value: Sequence[object] | dict[str, object]) -> str:
     """One spelling per value: sorted names, no spaces, UTF-8 as it is, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _CANONICAL.encode(value)

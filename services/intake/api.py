@@ -29,7 +29,11 @@ SIGNED_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
 _NAME: TypeAdapter[str] = TypeAdapter(Platform)
 
 
-def _well_named(platform: Annotated[str, Path(description="the platform's registered name")]) -> str:
+InPath = Annotated[str, Path(description="the platform's registered name")]
+
+
+# Async: FastAPI would call it in a thread otherwise.
+async def _well_named(platform: InPath) -> str:
     # A name that no platform can have is one that nobody has registered.
     try:
         return _NAME.validate_python(platform)
@@ -125,9 +129,10 @@ def build_app(settings: IntakeSettings, parts: Parts, producer: SteadyProducer, 
 
 def _add_webhooks(app: FastAPI, settings: IntakeSettings, parts: Parts, gate: Gate) -> None:
     @app.post("/v1/platforms/{platform}/webhooks", status_code=202)
-    async def receive(platform: PlatformInPath, request: Request) -> JSONResponse:
+    async def receive(platform: InPath, request: Request) -> JSONResponse:
         with WEBHOOK_SECONDS.time():
             try:
+                await _well_named(platform)
                 async with gate.memory() as hold:
                     async with gate.reading():
                         await _refuse_strangers(platform, request, parts, settings.webhook_bytes_max)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.intake import generic
-from services.intake.domain import Item, ItemResult, Malformed, Outcome, Refused, Webhook
+from services.intake.domain import ItemResult, Malformed, Outcome, Refused, Webhook
 from services.intake.signatures import PlatformSecret, signer_of
 from shared.events import PostFact
 
@@ -74,42 +74,57 @@ async def verify(webhook: Webhook, parts: Parts) -> PlatformSecret | UnknownPlat
 
 
 async def take_in(webhook: Webhook, secret: PlatformSecret, parts: Parts, *, upload_bytes_max: int) -> Answer:
-    """Keep a verified body and its uploads, send, wait for the acknowledgement, mark, answer: in this order only."""
+    """Keep a verified body and its uploads, send, wait for the acknowledgement, mark, answer: in this order only.
+
+    A webhook of which every fact was taken in before is answered at once: what proves it was kept then.
+    """
     parsed = generic.parse(webhook, livemode=secret.livemode, upload_bytes_max=upload_bytes_max)
     if isinstance(parsed, Malformed):
         return parsed
-    if any(isinstance(item, PostFact) for item in parsed.items):
-        await parts.inbox.keep(webhook, secret, parsed.uploads)
-    return await _send(parsed.items, parts)
-
-
-async def _send(items: Sequence[Item], parts: Parts) -> tuple[ItemResult, ...]:
-    facts = {_mark_of(item): item for item in items if isinstance(item, PostFact)}
+    items = [item if isinstance(item, Refused) else Marked.of(item) for item in parsed.items]
+    facts = {item.mark: item.fact for item in items if isinstance(item, Marked)}
     known = await parts.marks.known(list(facts))
     fresh = {mark: fact for mark, fact in facts.items() if mark not in known}
-    acknowledged = await asyncio.gather(*(parts.stream.send(fact) for fact in fresh.values()))
-    sent = {mark for mark, arrived in zip(fresh, acknowledged, strict=True) if arrived}
+    if not fresh:
+        return _results(items, known=known, sent=set())
+    await parts.inbox.keep(webhook, secret, parsed.uploads)
+    sent = await _send(fresh, parts.stream)
     if sent:
         # The mark comes after the acknowledgement: a crash in between costs one repeat, never a loss.
         await parts.marks.remember(sorted(sent))
     return _results(items, known=known, sent=sent)
 
 
-def _results(items: Sequence[Item], *, known: set[str], sent: set[str]) -> tuple[ItemResult, ...]:
+@dataclass(frozen=True)
+class Marked:
+    """A fact, and what it is remembered by."""
+
+    fact: PostFact
+    event_id: str
+    mark: str
+
+    @classmethod
+    def of(cls, fact: PostFact) -> "Marked":
+        """Of a fact that was read."""
+        event_id = str(fact.event_id())
+        # The same fact with `backfill` and without are one fact, but the second copy still tells whether it is live.
+        return cls(fact, event_id, f"{event_id}:backfill" if fact.backfill else event_id)
+
+
+async def _send(facts: Mapping[str, PostFact], stream: Stream) -> set[str]:
+    acknowledged = await asyncio.gather(*(stream.send(fact) for fact in facts.values()))
+    return {mark for mark, arrived in zip(facts, acknowledged, strict=True) if arrived}
+
+
+def _results(items: Sequence[Marked | Refused], *, known: set[str], sent: set[str]) -> tuple[ItemResult, ...]:
     results = []
     seen = set(known)
     for item in items:
         if isinstance(item, Refused):
             results.append(ItemResult(Outcome.INVALID, problems=item.problems))
             continue
-        mark = _mark_of(item)
-        first = Outcome.ACCEPTED if mark in sent else Outcome.NOT_SENT
-        results.append(ItemResult(Outcome.DUPLICATE if mark in seen else first, event_id=str(item.event_id())))
-        if mark in sent:
-            seen.add(mark)
+        first = Outcome.ACCEPTED if item.mark in sent else Outcome.NOT_SENT
+        results.append(ItemResult(Outcome.DUPLICATE if item.mark in seen else first, event_id=item.event_id))
+        if item.mark in sent:
+            seen.add(item.mark)
     return tuple(results)
-
-
-def _mark_of(fact: PostFact) -> str:
-    # The same fact with `backfill` and without are one fact, but the second copy still tells whether it is live.
-    return f"{fact.event_id()}:backfill" if fact.backfill else str(fact.event_id())

@@ -3,7 +3,9 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from urllib.parse import quote
 
 from cryptography.fernet import MultiFernet
@@ -15,6 +17,7 @@ from redis.exceptions import RedisError
 from services.intake.domain import Webhook
 from services.intake.metrics import DOUBTFUL, MARKS_MISSED, UNACKNOWLEDGED
 from services.intake.signatures import PlatformSecret
+from services.intake.together import Together
 from shared.access import Caller
 from shared.database import Database, every, one
 from shared.events import PostFact
@@ -125,35 +128,50 @@ class PlatformSecrets:
         )
 
 
+@dataclass(frozen=True)
+class Kept:
+    """A verified webhook on its way into the inbox."""
+
+    webhook: Webhook
+    secret_id: str
+
+    def encoded(self) -> bytes:
+        """A line of JSON about the request, the bytes as they came, and the end of the line.
+
+        `body_bytes` says how many they are: a file of the inbox holds what came together, one after the other.
+        """
+        about = {
+            "received_at": self.webhook.received_at.isoformat(),
+            "secret_id": self.secret_id,
+            "body_bytes": len(self.webhook.body),
+            **{name: value for name, value in self.webhook.headers.items() if name.startswith("webhook-")},
+        }
+        return json.dumps(about).encode() + b"\n" + self.webhook.body + b"\n"
+
+
 class ObjectInbox:
-    """Raw bodies as files, one per webhook: a line of JSON about the request, then the bytes as they came."""
+    """Raw bodies as files, by day and platform; the images that they uploaded lie beside them."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self._uploads = Uploads(store)
+        self._together: dict[str, Together[Kept, None]] = {}
 
     async def keep(self, webhook: Webhook, signed_by: PlatformSecret, uploads: Mapping[str, bytes]) -> None:
-        """Store the webhook under its day, platform, and the digests of its body and of its `webhook-id`.
+        """Store the webhook, with what comes at the same moment of the same platform, and its images by digest."""
+        for sha256, image in uploads.items():
+            await self._uploads.keep(webhook.platform, sha256, image)
+        # Only platforms that are registered come this far.
+        platform = self._together.setdefault(webhook.platform, Together(self._keep_together))
+        await platform.ask(Kept(webhook, signed_by.secret_id))
 
-        The same webhook sent again on the same day is stored once; another one with the same body beside it. Its
-        images lie beside them by platform and digest.
-        """
-        await asyncio.gather(
-            self._keep_body(webhook, signed_by),
-            *(self._uploads.keep(webhook.platform, sha256, image) for sha256, image in uploads.items()),
-        )
-
-    async def _keep_body(self, webhook: Webhook, signed_by: PlatformSecret) -> None:
-        about = {
-            "platform": webhook.platform,
-            "received_at": webhook.received_at.isoformat(),
-            "secret_id": signed_by.secret_id,
-            **{name: value for name, value in webhook.headers.items() if name.startswith("webhook-")},
-        }
-        digest = digest_of(webhook.body).removeprefix("sha256:")
-        message = digest_of(about.get("webhook-id", "").encode()).removeprefix("sha256:")[:16]
-        path = f"inbox/{webhook.received_at:%Y-%m-%d}/{quote(webhook.platform, safe='')}/{digest}-{message}"
-        await put(self._store, path, json.dumps(about).encode() + b"\n" + webhook.body)
+    async def _keep_together(self, several: Sequence[Kept]) -> Sequence[None]:
+        content = b"".join(each.encoded() for each in several)
+        first = several[0].webhook
+        # The digest: a file is never written over by another one of the same moment.
+        name = f"{first.received_at:%H%M%S.%f}-{digest_of(content).removeprefix('sha256:')[:16]}"
+        await put(self._store, f"inbox/{first.received_at:%Y-%m-%d}/{quote(first.platform, safe='')}/{name}", content)
+        return [None] * len(several)
 
 
 class RedisMarks:
@@ -162,27 +180,36 @@ class RedisMarks:
     def __init__(self, redis: Redis, *, days: int) -> None:
         self._redis = redis
         self._seconds = days * 24 * 60 * 60
+        self._looked_up = Together(self._look_up)
+        self._written = Together(self._write)
 
     async def known(self, marks: Sequence[str]) -> set[str]:
         """Which of these were remembered; none when Redis is away."""
-        if not marks:
-            return set()
+        return await self._looked_up.ask(marks) if marks else set()
+
+    async def remember(self, marks: Sequence[str]) -> None:
+        """Remember them; a mark that cannot be written costs one repeat."""
+        await self._written.ask(marks)
+
+    async def _look_up(self, several: Sequence[Sequence[str]]) -> list[set[str]]:
+        marks = [mark for each in several for mark in each]
         try:
             found = await self._redis.mget([self._name(mark) for mark in marks])
         except (RedisError, OSError) as error:
             self._missed(error)
-            return set()
-        return {mark for mark, value in zip(marks, found, strict=True) if value is not None}
+            return [set() for _ in several]
+        known = {mark for mark, value in zip(marks, found, strict=True) if value is not None}
+        return [known.intersection(each) for each in several]
 
-    async def remember(self, marks: Sequence[str]) -> None:
-        """Remember them; a mark that cannot be written costs one repeat."""
+    async def _write(self, several: Sequence[Sequence[str]]) -> Sequence[None]:
         try:
             async with self._redis.pipeline(transaction=False) as pipeline:
-                for mark in marks:
+                for mark in chain.from_iterable(several):
                     pipeline.set(self._name(mark), b"1", ex=self._seconds)
                 await pipeline.execute()
         except (RedisError, OSError) as error:
             self._missed(error)
+        return [None] * len(several)
 
     def _missed(self, error: Exception) -> None:
         MARKS_MISSED.inc()
