@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ from services.matching.recognition.buckets import all_alike
 from services.matching.recognition.geometry import inverse, scaling
 from services.matching.recognition.shelf import Entry, Shelf
 from services.matching.recognition.votes import SUPPORT_MIN, best_similarity, fit
-from shared.fingerprints.compiled import Flags, Floats, Places
+from shared.fingerprints.compiled import Counts, Flags, Floats, Places, Singles, compiled
 from shared.fingerprints.features import Features
 
 CROWDED_AT_REGISTRATION = 1_000
@@ -54,19 +54,58 @@ def partners(entry: Entry, shelf: Shelf) -> list[Likeness]:
     own = entry.fingerprint
     pairs = all_alike(own.descriptors, shelf.tables, CROWDED_AT_REGISTRATION)
     bounds = np.flatnonzero(np.diff(pairs[:, 0], prepend=-1, append=-1))
-    found = [
-        likeness
-        for first, end in pairwise(bounds)
+    groups = [
+        (other, pairs[first:end, 1:])
+        for first, end in pairwise(bounds.tolist())
         if end - first >= SUPPORT_MIN
-        for likeness in _likeness(entry, shelf.owner(int(pairs[first, 0])), pairs[first:end, 1:])
+        and (other := shelf.owner(int(pairs[first, 0]))) is not None
+        and other.twin_id != entry.twin_id
     ]
-    found.sort(key=lambda likeness: (-likeness.support, likeness.one.reference_id, likeness.other.reference_id))
-    return found[:PARTNERS_MAX]
+    supports = _supports(entry, groups)
+    likely = np.flatnonzero(supports >= SUPPORT_MIN).tolist()
+    likely.sort(key=lambda number: (-supports[number], *_in_order(entry, groups[number][0])))
+    found = (likeness for number in likely for likeness in _likeness(entry, *groups[number]))
+    return list(islice(found, PARTNERS_MAX))
 
 
-def _likeness(entry: Entry, other: Entry | None, pairs: Places) -> Iterator[Likeness]:
-    if other is None or other.twin_id == entry.twin_id:
-        return
+def _in_order(one: Entry, other: Entry) -> tuple[str, str]:
+    first, second = sorted((one.reference_id, other.reference_id))
+    return first, second
+
+
+def _supports(entry: Entry, groups: list[tuple[Entry, Places]]) -> Counts:
+    """How many of the pairs with each of the others agree with one similarity; most are chance, and told apart here."""
+    if not groups:
+        return np.zeros(0, np.int32)
+    lengths = np.array([len(alike) for _, alike in groups])
+    points = np.concatenate([other.fingerprint.points for other, _ in groups])
+    begins = np.cumsum([0, *(len(other.fingerprint.points) for other, _ in groups[:-1])])
+    turned = np.array([other.reference_id < entry.reference_id for other, _ in groups])
+    pairs = np.concatenate([alike for _, alike in groups])
+    return _support_of_each(entry.fingerprint.points, points, begins, pairs, np.cumsum([0, *lengths]), turned)
+
+
+@compiled
+def _support_of_each(
+    own: Singles, others: Singles, begins: Places, pairs: Places, bounds: Places, turned: Flags
+) -> Counts:
+    """The support of each group of pairs (own point, other point): from the lower id to the higher, as in `_likeness`.
+
+    own, others: float32 (n, 4), those of all others in a row, each from its begin; bounds: of the groups in `pairs`.
+    """
+    supports = np.zeros(len(begins), np.int32)
+    for group in range(len(begins)):
+        here = pairs[bounds[group] : bounds[group + 1]]
+        ours, theirs = np.empty((len(here), 4), np.float32), np.empty((len(here), 4), np.float32)
+        order = np.argsort(here[:, 1] << 16 | here[:, 0]) if turned[group] else np.arange(len(here))
+        for place in range(len(here)):
+            ours[place] = own[here[order[place], 0]]
+            theirs[place] = others[begins[group] + here[order[place], 1]]
+        _, supports[group] = best_similarity(theirs, ours) if turned[group] else best_similarity(ours, theirs)
+    return supports
+
+
+def _likeness(entry: Entry, other: Entry, pairs: Places) -> Iterator[Likeness]:
     one = entry
     if other.reference_id < entry.reference_id:
         one, other, pairs = other, entry, pairs[:, ::-1]

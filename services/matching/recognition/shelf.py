@@ -154,7 +154,9 @@ class Shelf:
         """The shelf with more references, in the smallest segment that has room."""
         large, middle, small = self.segments
         if len(small.present) + len(entries) <= SMALL_MAX:
-            return self._placed((large, middle, Segment.of([*small.present, *entries])))
+            here = [*small.present, *entries]
+            places = {**self.places, **{entry.reference_id: (2, place) for place, entry in enumerate(here)}}
+            return Shelf((large, middle, Segment.of(here)), places)
         together = [*middle.present, *small.present, *entries]
         if len(together) <= max(MIDDLE_MAX, len(large.entries) // MIDDLE_PER_LARGE) and len(large.entries):
             return self._placed((large, Segment.of(together), Segment.of([])))
@@ -167,4 +169,6 @@ class Shelf:
             here = {self.places[name][1]: entry for name, entry in changes.items() if self.places[name][0] == number}
             if here:
                 segments[number] = segments[number].changed(here)
-        return self._placed((segments[0], segments[1], segments[2]))
+        gone = {name for name, entry in changes.items() if entry is None}
+        places = {name: place for name, place in self.places.items() if name not in gone} if gone else self.places
+        return Shelf((segments[0], segments[1], segments[2]), places)
