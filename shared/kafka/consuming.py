@@ -118,6 +118,8 @@ class GroupConsumer:
         except Exception:
             log.critical("leaving_unconfirmed", exc_info=True)
             os._exit(LEFT_UNCONFIRMED)
+        # What was stored when the partition was assigned may be older than this batch, and would be confirmed after it.
+        self._stored.pop(partition, None)
         done = {partition: records[-1].offset + 1}
         if await _confirm(consumer, done):
             self._confirmed |= done
