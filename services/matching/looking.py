@@ -89,11 +89,14 @@ def search_image(image: bytes, index: ReferenceIndex, livemode: bool) -> Searche
     query = fingerprint_query(picture)
     described = time.thread_time()
     digest = digest_of(image)
-    seen = tuple(_seen(match, digest) for match in index.search(query, livemode=livemode))
-    for stage, began, ended in (("decode", start, decoded), ("describe", decoded, described)):
-        IMAGE_SECONDS.labels(stage).observe(ended - began)
-    IMAGE_SECONDS.labels("search").observe(time.thread_time() - described)
+    IMAGE_SECONDS.labels("decode").observe(decoded - start)
+    IMAGE_SECONDS.labels("describe").observe(described - decoded)
+    seen = tuple(_seen(match, digest) for match in index.search(query, livemode=livemode, spent=_searched))
     return Searched(digest, seen)
+
+
+def _searched(stage: str, seconds: float) -> None:
+    IMAGE_SECONDS.labels(f"search_{stage}").observe(seconds)
 
 
 def _seen(match: Match, digest: str) -> Seen:

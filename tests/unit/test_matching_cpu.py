@@ -1,11 +1,19 @@
 """The processor time of a fetch is what its task spends, not what it waits, and metering changes nothing else."""
 
 import asyncio
+import io
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
+from prometheus_client import REGISTRY
 
 from services.matching.cpu import metered
+from services.matching.looking import search_image
+from services.matching.media import Searched
+from services.matching.recognition import ReferenceIndex
+from shared.fingerprints import Fingerprint, Picture, decode, fingerprint_reference
 
 BURNED_S = 0.05
 
@@ -57,3 +65,29 @@ async def test_a_fault_and_a_deadline_pass_through_and_are_counted() -> None:
             await metered(stalls(), spent.append)
     assert cleaned == ["closed"]
     assert len(spent) == 2
+
+
+STAGES = ("decode", "describe", "search_global", "search_local")
+
+
+def counted(stage: str, what: str) -> float:
+    return REGISTRY.get_sample_value(f"twintally_matching_image_cpu_seconds_{what}", {"stage": stage}) or 0.0
+
+
+def test_what_an_image_costs_is_counted_once_for_each_stage_the_two_searches_apart() -> None:
+    noise = np.random.default_rng(7).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).resize((600, 400), Image.Resampling.BICUBIC).save(file, "JPEG")
+    picture = decode(file.getvalue())
+    assert isinstance(picture, Picture)
+    fingerprint = fingerprint_reference(picture)
+    assert isinstance(fingerprint, Fingerprint)
+    index = ReferenceIndex()
+    index.add("ref", "twin", True, fingerprint)
+    before = {stage: (counted(stage, "count"), counted(stage, "sum")) for stage in STAGES}
+    searched = search_image(file.getvalue(), index, True)
+    assert isinstance(searched, Searched)
+    assert [seen.reference_id for seen in searched.seen] == ["ref"]
+    after = {stage: (counted(stage, "count"), counted(stage, "sum")) for stage in STAGES}
+    assert {stage: after[stage][0] - before[stage][0] for stage in STAGES} == dict.fromkeys(STAGES, 1)
+    assert all(after[stage][1] > before[stage][1] for stage in STAGES)

@@ -11,7 +11,7 @@ import numpy as np
 
 from services.matching.recognition.blocks import View, own_texture
 from services.matching.recognition.match import Match
-from services.matching.recognition.search import search_shelf
+from services.matching.recognition.search import Spent, search_shelf
 from services.matching.recognition.sharing import Side, partners, shared
 from services.matching.recognition.shelf import Entry, Shelf
 from shared.fingerprints import Fingerprint, Picture, QueryFingerprint, TooPlain, fingerprint_reference
@@ -86,9 +86,14 @@ class ReferenceIndex:
                 changes = {other: _masked(mode.shelf.entry(other), mode.shared[other].values()) for other in others}
                 mode.shelf = mode.shelf.with_changed({reference_id: None, **changes})
 
-    def search(self, query: QueryFingerprint, *, livemode: bool) -> list[Match]:
-        """References of the mode that the query shows: by score, the best first, then by id."""
-        return search_shelf(self._modes[livemode].shelf, query)
+    def search(
+        self, query: QueryFingerprint, *, livemode: bool, spent: Spent = lambda _stage, _seconds: None
+    ) -> list[Match]:
+        """References of the mode that the query shows: by score, the best first, then by id.
+
+        `spent` is told what each stage took of the processor.
+        """
+        return search_shelf(self._modes[livemode].shelf, query, spent)
 
     def is_mostly_shared(self, reference_id: str) -> bool:
         """Whether so little of a reference is its own that it will hardly be recognised; raises KeyError."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from typing import Literal
 
 import numpy as np
 
@@ -37,15 +39,23 @@ HASH_DISTANCE_MAX_BITS = 32
 HASH_CANDIDATES_MAX = 3
 TRIMMED_SHARE = 0.97
 
+# Is told the seconds of processor time that a stage took.
+Spent = Callable[[Literal["global", "local"], float], None]
 
-def search_shelf(shelf: Shelf, query: QueryFingerprint) -> list[Match]:
+
+def search_shelf(shelf: Shelf, query: QueryFingerprint, spent: Spent) -> list[Match]:
     """Every reference of the shelf that the query shows, best first."""
     if len(shelf) == 0:
         return []
+    began = time.thread_time()
     height, width = query.grey.shape
-    found = [*_by_hash(shelf, query.grey), *_by_points(shelf, query)]
+    found = list(_by_hash(shelf, query.grey))
+    looked_at_whole = time.thread_time()
+    found += _by_points(shelf, query)
     plausible = [candidate for candidate in found if is_plausible(candidate, (width, height))]
     matches = [_match(shelf.entry(one.reference_id), one, query) for one in explain_away(plausible)]
+    spent("global", looked_at_whole - began)
+    spent("local", time.thread_time() - looked_at_whole)
     return sorted(matches, key=lambda match: (-match.score, match.reference_id))
 
 
