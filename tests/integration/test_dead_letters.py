@@ -11,12 +11,29 @@ from typer.testing import CliRunner
 
 from infra.dlq.cli import app
 from infra.kafka.layout import read_layout
-from shared.events import UsageState
+from shared.events import MediaItem, UsageState
+from shared.ids import digest_of
 from shared.kafka import Record
 from shared.kafka.deadletters import letter_id, unpacked
-from tests.builders import a_card, a_license
+from shared.objects import Uploads, open_store
+from tests.builders import (
+    a_brand,
+    a_card,
+    a_consent,
+    a_license,
+    a_post,
+    a_published,
+    a_reference,
+    a_split,
+    a_use_seen,
+    a_version,
+    a_version_seen,
+    an_infringement,
+)
 from tests.poison_house import CONSUMERS, READERS, House, a_poison_house, good, poison, until, wrong_schema
+from tests.replays import a_bug, alerts_of, fingerprint_of, give_endpoint, given_up, replayed, states_of, told_once
 from tests.streams import read_all
+from tests.system.pictures import draw, jpeg
 
 # The first test waits for a stack with five services, which takes its time on a busy machine.
 pytestmark = pytest.mark.timeout(240)
@@ -144,6 +161,83 @@ async def test_a_usage_that_is_replayed_after_the_fix_ends_as_if_it_had_never_fa
     assert await ledger_of(house, name) == booked
     assert (await house.letter_of(record, "royalty"))["state"] == "replayed"
     assert letter["id"] not in {each["id"] for each in await house.letters("--topic", "usage.v1")}
+
+
+async def test_a_post_that_is_replayed_after_the_fix_ends_as_if_it_had_never_failed(house: House) -> None:
+    name, image = f"{house.prefix}-post-bug", jpeg(draw(11))
+    sha256 = digest_of(image).removeprefix("sha256:")
+    await Uploads(open_store(house.stack.env_for("matching")["TWINTALLY_STORE"])).keep("instagram", sha256, image)
+    await house.tell(a_reference(reference_id=name, twin_id=f"twin-{name}", fingerprint=fingerprint_of(image)))
+    await until(lambda: house.rows("select 1 from matching.reference_owners where reference_id = %s", name))
+    content = a_post(media=(MediaItem(upload_sha256=sha256),))
+    post, control = (a_published(post_id=each, post=content) for each in (name, f"{name}-control"))
+    async with a_bug(house, "matching.facts", f"post_id <> '{name}'"):
+        letter = await given_up(house, post, "matching")
+    await replayed(house, letter)
+
+    await house.tell(control)
+    await until(lambda: states_of(house, "sightings.v1", control.post_id))
+    [fact] = await house.rows("select event_id, value from matching.facts where post_id = %s", name)
+    assert (str(fact["event_id"]), bytes(fact["value"])) == (str(post.event_id()), post.encode())
+    assert await told_once(house, post)
+    [seen] = await states_of(house, "sightings.v1", name)
+    assert [seen] == await states_of(house, "sightings.v1", control.post_id)
+    assert seen["versions"][0]["sightings"][0]["reference_id"] == name
+    # Once more: nothing changes.
+    await replayed(house, letter)
+    assert await states_of(house, "sightings.v1", name) == [seen]
+
+
+async def test_a_sighting_that_is_replayed_after_the_fix_is_judged_and_billed_as_if_it_had_never_failed(
+    house: House,
+) -> None:
+    name, twin = f"{house.prefix}-seen-bug", f"{house.prefix}-seen"
+    terms = a_version(split=a_split(twin, twin))
+    lookups = await house.tell(
+        a_license(license_id=twin, twin_id=twin, talent_id=twin, brand_id=twin, versions=(terms,)),
+        a_brand(party_id=twin, accounts=({"platform": "instagram", "account": twin},)),
+        a_consent(consent_id=twin, twin_id=twin, talent_id=twin),
+    )
+    keys = [record.key.decode() for record in lookups if record.key]
+    learnt = "select 1 from judging.lookups where message_key = any(%s) having count(*) = 3"
+    await until(lambda: house.rows(learnt, keys))
+    shown = (a_version_seen(account=twin),)
+    use, control = (
+        a_use_seen(use_id=each, post_id=each, twin_id=twin, versions=shown) for each in (name, f"{name}-control")
+    )
+    async with a_bug(house, "judging.uses", f"use_id <> '{name}'"):
+        letter = await given_up(house, use, "judging")
+    await replayed(house, letter)
+
+    await house.tell(control)
+    await until(lambda: ledger_of(house, control.use_id))
+    await until(lambda: ledger_of(house, name))
+    assert await told_once(house, use)
+    [usage] = await states_of(house, "usage.v1", name)
+    assert [usage] == await states_of(house, "usage.v1", control.post_id)
+    booked = await ledger_of(house, name)
+    assert booked == await ledger_of(house, control.use_id)
+    assert len(booked) == 3
+    await replayed(house, letter)
+    assert len(await house.rows("select 1 from judging.verdict_history where use_id = %s", name)) == 1
+
+
+async def test_an_infringement_that_is_replayed_after_the_fix_is_told_as_if_it_had_never_failed(house: House) -> None:
+    name = f"{house.prefix}-case-bug"
+    await give_endpoint(house, name)
+    case, control = (an_infringement(use_id=each, post_id=each, agency_id=name) for each in (name, f"{name}-control"))
+    async with a_bug(house, "alerts.cases", f"use_id <> '{name}'"):
+        letter = await given_up(house, case, "alerts")
+    await replayed(house, letter)
+
+    await house.tell(control)
+    await until(lambda: alerts_of(house, control.use_id))
+    assert await told_once(house, case)
+    [alert] = await alerts_of(house, name)
+    assert [alert] == await alerts_of(house, control.use_id)
+    assert (alert["status"], alert["deliveries"]) == ("open", 1)
+    await replayed(house, letter)
+    assert await alerts_of(house, name) == [alert]
 
 
 async def test_a_usage_is_replayed_with_repaired_bytes_that_tell_the_same_event(house: House, tmp_path: Path) -> None:
