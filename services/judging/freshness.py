@@ -51,7 +51,7 @@ class Reads(Protocol):
 
 
 class Freshness:
-    """The newest watermark of registry, held against how far the reader is at the moment of the question."""
+    """The last watermark of registry, held against how far the reader is at the moment of the question."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
@@ -64,9 +64,12 @@ class Freshness:
         self._reader = reader
 
     def learn(self, watermark: Watermark) -> None:
-        """Keep the newest watermark of registry."""
-        newest = self._watermark
-        if watermark.service == REGISTRY and (newest is None or newest.revision < watermark.revision):
+        """Keep what registry told last.
+
+        Not the highest revision, which is a time: after a clock that ran ahead was set right, the wrong one would stay
+        for as long as it had been ahead. One that comes late claims less, and is true as well.
+        """
+        if watermark.service == REGISTRY:
             self._watermark = watermark
 
     def age_s(self) -> float:

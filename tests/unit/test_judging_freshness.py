@@ -80,8 +80,17 @@ def test_the_reader_is_asked_anew_each_time():
     assert asked.problem() is None
 
 
-def test_the_newest_watermark_counts_whatever_came_last():
+def test_a_clock_that_ran_an_hour_ahead_stops_accusations_no_longer_than_until_it_is_right():
+    asked = freshness(a_watermark(revision=3_600_002, age_s=-3600), reader=Reader(5))
+    assert "3600 s ahead" in (asked.problem() or "")
+    asked.learn(a_watermark(revision=3))
+    assert asked.problem() is None
+
+
+def test_a_watermark_that_comes_late_claims_less_and_the_next_one_makes_up_for_it():
     asked = freshness(a_watermark(revision=2), a_watermark(revision=1, age_s=60), reader=Reader(5))
+    assert "60 s old" in (asked.problem() or "")
+    asked.learn(a_watermark(revision=3, age_s=0.5))
     assert asked.problem() is None
 
 
