@@ -23,8 +23,12 @@ class QuietHandler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def body(self) -> bytes:
-        """The body of the request."""
-        return self.rfile.read(int(self.headers.get("content-length", "0")))
+        """The body of the request; ConnectionError when its sender was gone before its end."""
+        length = int(self.headers.get("content-length", "0"))
+        body = self.rfile.read(length)
+        if len(body) < length:
+            raise ConnectionResetError(f"{len(body)} of {length} bytes came")
+        return body
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing."""

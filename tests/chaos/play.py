@@ -29,6 +29,7 @@ PROJECT = Path(__file__).parent.parent.parent
 FOLDER = PROJECT / "var" / "chaos"
 SETTLE_S = 240.0
 CALM_S = 3.0
+MOVES_SHOWN_MAX = 60
 
 
 @dataclass(frozen=True)
@@ -179,9 +180,10 @@ def tell(report: Report, console: Console) -> None:
     for problem in problems[:SHOWN_MAX]:
         console.print(f"  {problem}", markup=False, highlight=False, soft_wrap=True)
     if problems:
+        moves = ", ".join(report.moves) if len(report.moves) <= MOVES_SHOWN_MAX else "in the report"
         console.print(
             f"{len(problems)} problems. Again: python -m tests.chaos.play --seed {report.plan.seed} --kills"
-            f" {report.plan.kills}; the moves were: {', '.join(report.moves)}",
+            f" {report.plan.kills}; the moves were: {moves}",
             markup=False,
             highlight=False,
             soft_wrap=True,
