@@ -5,6 +5,8 @@ import sys
 
 import structlog
 
+from shared.tracing import trace_id
+
 
 def get_log() -> structlog.stdlib.BoundLogger:
     """The logger of a module; what it logs carries the event as its first argument and ids as fields."""
@@ -13,9 +15,10 @@ def get_log() -> structlog.stdlib.BoundLogger:
 
 
 def configure_logs(service: str, level: str = "INFO") -> None:
-    """Send everything to standard output as JSON lines that carry time, level, event and service."""
+    """Send everything to standard output as JSON lines: time, level, event, service, and the trace that goes on."""
     shared_steps: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _add_trace,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -42,3 +45,9 @@ def configure_logs(service: str, level: str = "INFO") -> None:
     for chatty in ("uvicorn.access", "aiokafka", "faust", "mode", "kafka", "httpx2", "httpcore2"):
         logging.getLogger(chatty).setLevel("WARNING")
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def _add_trace(_: object, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    if (now := trace_id()) is not None:
+        line["trace_id"] = now
+    return line

@@ -10,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from shared.logs import get_log
+from shared.tracing import stop_tracing
 
 log = get_log()
 
@@ -47,6 +48,7 @@ async def run_process(app: FastAPI, loops: Mapping[str, Loop], *, host: str, por
     server.should_exit = True
     await _stop(tasks - failed)
     stopping.cancel()
+    stop_tracing()
     log.info("stopped")
     if failed:
         os._exit(LEFT_UNCONFIRMED)

@@ -17,6 +17,7 @@ from shared.setting_types import (
     LogLevel,
     Port,
     SaslMechanism,
+    ServiceUrl,
 )
 
 
@@ -81,6 +82,11 @@ class ServiceSettings(KafkaSettings, WebSettings):
 
     database_worker: DatabaseAddress = Field(examples=["postgresql://intake_worker:...@127.0.0.1:5432/twintally"])
     database_api: DatabaseAddress = Field(examples=["postgresql://intake_api:...@127.0.0.1:5432/twintally"])
+    otlp_endpoint: ServiceUrl | None = Field(
+        None,
+        examples=["http://127.0.0.1:4318"],
+        description="an OpenTelemetry collector that takes traces by http/protobuf; not set: nothing is traced",
+    )
 
 
 class StreamSettings(ServiceSettings):

@@ -8,6 +8,7 @@ import psycopg
 from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.telemetry import TelemetryConfig
 from psycopg_pool import PoolTimeout
 
 from shared.logs import get_log
@@ -19,6 +20,12 @@ log = get_log()
 IdInPath = Annotated[Id, Path()]
 IdInQuery = Annotated[Id | None, Query()]
 After = Annotated[Id | None, Query(description="go on after this one: the last id of the page before")]
+
+# Where tracing is configured (shared/tracing.py): one span per request, and none for those who only watch.
+ONE_SPAN_PER_REQUEST: TelemetryConfig = {
+    "operation_spans": False,
+    "exclude": lambda scope: scope["path"].startswith(("/health/", "/metrics")),
+}
 
 UNSTORABLE = "Something in the request cannot be stored: send text in UTF-8 without NUL, and numbers of at most 64 bits"
 

@@ -28,6 +28,7 @@ from shared.outbox.watch import OutboxWatch
 from shared.process import Loop, run_process
 from shared.safe_http import SafeHttp
 from shared.setting_types import cipher_of
+from shared.tracing import configure_tracing
 
 log = get_log()
 
@@ -39,6 +40,7 @@ async def main() -> None:
     """Run until SIGTERM."""
     settings = AlertsSettings.from_environment()
     configure_logs("alerts", settings.log_level)
+    configure_tracing("alerts", settings.otlp_endpoint)
     log.info("settings", **settings.masked())
     stall = Stall(settings.stalled_after_s)
     worker = Database(settings.database_worker, "alerts")

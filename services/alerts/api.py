@@ -18,7 +18,7 @@ from services.alerts.store import CaseStore, case_of
 from shared.access import Caller, KnowsKeys, require
 from shared.safe_http import Refused, Unreachable
 from shared.values import Text
-from shared.web import After, IdInPath, answer_errors
+from shared.web import ONE_SPAN_PER_REQUEST, After, IdInPath, answer_errors
 
 Reader = Annotated[Caller, Depends(require("agency", "operator"))]
 Agency = Annotated[Caller, Depends(require("agency"))]
@@ -68,7 +68,7 @@ def build_app(
     cases: CaseStore, endpoints: EndpointStore, urls: ChecksUrls, keys: KnowsKeys, *, overlap: timedelta
 ) -> FastAPI:
     """The application."""
-    app = FastAPI(title="Twintally alerts", version="1")
+    app = FastAPI(title="Twintally alerts", version="1", telemetry=ONE_SPAN_PER_REQUEST)
     app.state.keys = keys
     answer_errors(app)
     _add_cases(app, cases)

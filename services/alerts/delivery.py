@@ -29,6 +29,7 @@ class Attempt:
     secrets: tuple[str, ...]
     sequence: int
     body: str
+    traceparent: str | None = None
 
     @property
     def attempt_id(self) -> UUID:

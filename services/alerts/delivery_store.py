@@ -42,7 +42,7 @@ CLAIM = """
         update deliveries set attempts = attempts + 1, leased_until = clock_timestamp() + %(lease)s
         where delivery_id in (select delivery_id from free) returning *
     )
-    select claimed.*, alerts.body, endpoints.url,
+    select claimed.*, alerts.body, alerts.traceparent, endpoints.url,
            (select array_agg(secret order by created_at desc) from endpoint_secrets
             where endpoint_secrets.endpoint_id = claimed.endpoint_id
               and (expires_at is null or expires_at > clock_timestamp())) as secrets
@@ -112,6 +112,7 @@ class DeliveryStore:
             secrets=tuple(self._cipher.decrypt(bytes(secret)).decode() for secret in row["secrets"] or ()),
             sequence=row["sequence"],
             body=row["body"],
+            traceparent=row["traceparent"],
         )
 
 

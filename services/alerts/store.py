@@ -13,6 +13,7 @@ from shared.access import Caller
 from shared.database import Connection, Database, every, one
 from shared.events import InfringementState
 from shared.ids import derived_id
+from shared.tracing import carried
 
 # A use that was withdrawn before anyone heard of it is no case for people.
 SHOWN = "(sequence > 0 or status = 'held')"
@@ -123,9 +124,18 @@ class CaseRows:
         """Store the alert, with a delivery to each active endpoint of its agency unless it waits for a digest."""
         found = news.infringement
         await self._connection.execute(
-            "insert into alerts (event_id, use_id, sequence, agency_id, kind, body, digested)"
-            " values (%s, %s, %s, %s, %s, %s, %s)",
-            (news.event_id, found.use_id, news.sequence, found.agency_id, news.kind, body_of(news), news.digested),
+            "insert into alerts (event_id, use_id, sequence, agency_id, kind, body, digested, traceparent)"
+            " values (%s, %s, %s, %s, %s, %s, %s, %s)",
+            (
+                news.event_id,
+                found.use_id,
+                news.sequence,
+                found.agency_id,
+                news.kind,
+                body_of(news),
+                news.digested,
+                carried(),
+            ),
         )
         if news.digested:
             return

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import psycopg
 import psycopg_pool
+from opentelemetry.trace import Span, SpanKind
 
 from services.alerts.delivery import Attempt, Delivered, EndpointGone, Failed, GaveUp, Outcome, TryAgain
 from services.alerts.handlers import Deliveries, Posts, Sending, Taken, deliver, on_infringement
@@ -18,7 +19,9 @@ from shared.events import InfringementState, Unreadable, read_event
 from shared.kafka import Record
 from shared.kafka.batches import work_batch
 from shared.kafka.deadletters import DeadLetters
+from shared.kafka.spans import caused_by
 from shared.logs import get_log
+from shared.tracing import begun_after, ended
 
 log = get_log()
 
@@ -56,7 +59,8 @@ class Infringements:
         outcomes: list[tuple[InfringementState, Sequence[Taken]]] = []
         async with self._cases.transaction() as rows:
             for found in states:
-                outcomes.append((found, await on_infringement(found, rows)))
+                with caused_by(found.use_id):
+                    outcomes.append((found, await on_infringement(found, rows)))
         self._wake()
         for found, taken in outcomes:
             for outcome in taken:
@@ -122,8 +126,9 @@ class Deliverer:
             await asyncio.wait_for(self._woken.wait(), POLL_S)
 
     async def _make(self, attempt: Attempt) -> None:
+        span = _span_of(attempt)
         try:
-            with UNDER_WAY.track_inprogress():
+            with UNDER_WAY.track_inprogress(), ended(span):
                 outcome = await deliver(
                     attempt,
                     self._posts,
@@ -132,6 +137,8 @@ class Deliverer:
                     now=datetime.now(UTC),
                     jitter=random.random(),  # noqa: S311 - spreads retries, keeps no secret
                 )
+                if span is not None:
+                    span.set_attribute("twintally.outcome", OUTCOMES[type(outcome)])
         except DATABASE_AWAY as error:
             # The lease runs out and the alert is sent again, with the same webhook-id.
             log.warning("outcome_not_stored", event_id=str(attempt.event_id), error=f"{type(error).__name__}: {error}")
@@ -151,6 +158,11 @@ class Deliverer:
         self._woken.set()
         if not task.cancelled() and task.exception() is not None:
             log.error("attempt_failed", exc_info=task.exception())
+
+
+def _span_of(attempt: Attempt) -> Span | None:
+    about: dict[str, str | int] = {"twintally.endpoint_id": attempt.endpoint_id, "twintally.attempt": attempt.number}
+    return begun_after(attempt.traceparent, "deliver alert", SpanKind.CLIENT, about)
 
 
 def _read(record: Record) -> InfringementState:

@@ -22,6 +22,7 @@ from shared.logs import configure_logs, get_log
 from shared.objects import open_store
 from shared.process import run_process
 from shared.setting_types import cipher_of
+from shared.tracing import configure_tracing
 
 log = get_log()
 
@@ -30,6 +31,7 @@ async def main() -> None:
     """Run until SIGTERM."""
     settings = IntakeSettings.from_environment()
     configure_logs("intake", settings.log_level)
+    configure_tracing("intake", settings.otlp_endpoint)
     log.info("settings", **settings.masked())
     database = Database(settings.database_api, "intake")
     producer = SteadyProducer(settings, send_timeout_s=settings.send_timeout_s)

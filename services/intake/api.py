@@ -22,7 +22,7 @@ from services.intake.store import PlatformSecrets
 from shared.access import Caller, KnowsKeys, Operator, require
 from shared.kafka.producer import SteadyProducer
 from shared.values import Platform
-from shared.web import answer_errors
+from shared.web import ONE_SPAN_PER_REQUEST, answer_errors
 
 SIGNED_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
 
@@ -117,7 +117,7 @@ class Gate:
 
 def build_app(settings: IntakeSettings, parts: Parts, producer: SteadyProducer, keys: KnowsKeys) -> FastAPI:
     """The application; `parts.secrets` also serves the API for secrets."""
-    app = FastAPI(title="Twintally intake", version="1")
+    app = FastAPI(title="Twintally intake", version="1", telemetry=ONE_SPAN_PER_REQUEST)
     app.state.keys = keys
     answer_errors(app)
     gate = Gate(settings, producer)

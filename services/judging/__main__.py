@@ -37,6 +37,7 @@ from shared.logs import configure_logs, get_log
 from shared.outbox import Relay
 from shared.outbox.watch import OutboxWatch
 from shared.process import Loop, run_process
+from shared.tracing import configure_tracing
 
 log = get_log()
 
@@ -51,6 +52,7 @@ async def main() -> None:
     """Run until SIGTERM."""
     settings = JudgingSettings.from_environment()
     configure_logs("judging", settings.log_level)
+    configure_tracing("judging", settings.otlp_endpoint)
     log.info("settings", **settings.masked())
     stall = Stall(settings.stalled_after_s)
     database = Database(settings.database_worker, "judging")

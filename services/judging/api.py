@@ -10,7 +10,7 @@ from services.judging.names import VerdictName
 from services.judging.views import UnreadableLookup, UseDetail, UseView
 from shared.access import Caller, KnowsKeys, Operator, require
 from shared.values import Text
-from shared.web import After, IdInPath, IdInQuery, answer_errors
+from shared.web import ONE_SPAN_PER_REQUEST, After, IdInPath, IdInQuery, answer_errors
 
 Holder = Annotated[Caller, Depends(require("agency", "talent", "brand", "operator"))]
 Anyone = Annotated[Caller, Depends(require())]
@@ -62,7 +62,7 @@ class UnreadableName(BaseModel):
 
 def build_app(views: Views, keys: KnowsKeys, *, problem: Callable[[], str | None]) -> FastAPI:
     """The application; `problem` says why nobody may be accused now."""
-    app = FastAPI(title="Twintally judging", version="1")
+    app = FastAPI(title="Twintally judging", version="1", telemetry=ONE_SPAN_PER_REQUEST)
     app.state.keys = keys
     answer_errors(app)
     _add_uses(app, views)

@@ -22,6 +22,7 @@ from shared.events import (
     UsageState,
     UseSeen,
 )
+from shared.kafka.spans import caused_by
 from shared.outbox import ensure_state
 
 # Held shared by who judges and exclusively by who changes lookup data (promise 4).
@@ -168,9 +169,10 @@ class _Room:
                 await self._publish(state, bulk=held.bulk)
 
     async def _publish(self, state: UsageState | InfringementState, *, bulk: bool) -> None:
-        await ensure_state(
-            self._connection, lambda revision: state.model_copy(update={"revision": revision}), bulk=bulk
-        )
+        with caused_by(state.use_id):
+            await ensure_state(
+                self._connection, lambda revision: state.model_copy(update={"revision": revision}), bulk=bulk
+            )
 
     async def _remember_verdict(self, row: Mapping[str, object], conclusion: Conclusion) -> None:
         told = {name: row[name] for name in _HISTORY} | {"reasons": _reasons(conclusion.verdict)}

@@ -31,6 +31,7 @@ from shared.outbox import Relay
 from shared.outbox.watch import OutboxWatch
 from shared.process import Loop, run_process
 from shared.safe_http import AllowedAddresses, SafeHttp
+from shared.tracing import configure_tracing
 
 log = get_log()
 
@@ -39,6 +40,7 @@ async def main() -> None:
     """Run until SIGTERM."""
     settings = MatchingSettings.from_environment()
     configure_logs("matching", settings.log_level)
+    configure_tracing("matching", settings.otlp_endpoint)
     log.info("settings", **settings.masked())
     executor = ThreadPoolExecutor(settings.image_threads, thread_name_prefix="image")
     await asyncio.get_running_loop().run_in_executor(executor, warm_up)

@@ -9,7 +9,7 @@ from services.matching.views import PostTrace
 from shared.access import Caller, KnowsKeys, Operator, require
 from shared.objects import Evidence
 from shared.values import Digest, Platform
-from shared.web import IdInPath, answer_errors
+from shared.web import ONE_SPAN_PER_REQUEST, IdInPath, answer_errors
 
 Viewer = Annotated[Caller, Depends(require("agency", "operator"))]
 KINDS = ((b"\xff\xd8", "image/jpeg"), (b"\x89PNG", "image/png"), (b"GIF8", "image/gif"), (b"RIFF", "image/webp"))
@@ -34,7 +34,7 @@ class PostViews(Protocol):
 
 def build_app(views: MediaViews, evidence: Evidence, keys: KnowsKeys, posts: PostViews | None = None) -> FastAPI:
     """The application; without `posts` it tells of images only."""
-    app = FastAPI(title="Twintally matching", version="1")
+    app = FastAPI(title="Twintally matching", version="1", telemetry=ONE_SPAN_PER_REQUEST)
     app.state.keys = keys
     answer_errors(app)
 

@@ -12,6 +12,7 @@ from services.matching.media import ItemAt, Later, MediaOutcome, Searched, Unusa
 from services.matching.metrics import FACTS_UNREADABLE, MEDIA, SIGHTINGS
 from shared.database import Connection, Database, every, one
 from shared.events import PostFact, Unreadable, UseSeen, read_event
+from shared.kafka.spans import caused_by
 from shared.logs import get_log
 from shared.outbox import ensure_state
 
@@ -221,9 +222,10 @@ class _Transaction:
         return seen_of(rows)
 
     async def publish(self, use: UseSeen) -> bool:
-        state = await ensure_state(
-            self._connection, lambda revision: use.model_copy(update={"revision": revision}), bulk=use.backfill
-        )
+        with caused_by(f"{use.platform}:{use.post_id}"):
+            state = await ensure_state(
+                self._connection, lambda revision: use.model_copy(update={"revision": revision}), bulk=use.backfill
+            )
         return state is not None
 
 

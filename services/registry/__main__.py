@@ -15,6 +15,7 @@ from shared.objects import Evidence, open_store
 from shared.outbox import Relay
 from shared.outbox.watch import OutboxWatch
 from shared.process import run_process
+from shared.tracing import configure_tracing
 
 log = get_log()
 
@@ -25,6 +26,7 @@ async def main() -> None:
     """Run until SIGTERM."""
     settings = RegistrySettings.from_environment()
     configure_logs("registry", settings.log_level)
+    configure_tracing("registry", settings.otlp_endpoint)
     log.info("settings", **settings.masked())
     streams = Database(settings.database_worker, "registry")
     requests = Database(settings.database_api, "registry")

@@ -24,6 +24,7 @@ from shared.logs import configure_logs, get_log
 from shared.outbox import Relay
 from shared.outbox.watch import OutboxWatch
 from shared.process import run_process
+from shared.tracing import configure_tracing
 
 log = get_log()
 
@@ -32,6 +33,7 @@ async def main() -> None:
     """Run until SIGTERM."""
     settings = RoyaltySettings.from_environment()
     configure_logs("royalty", settings.log_level)
+    configure_tracing("royalty", settings.otlp_endpoint)
     log.info("settings", **settings.masked())
     stall = Stall(settings.stalled_after_s)
     ledger = Database(settings.database_worker, "royalty")

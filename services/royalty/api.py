@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from services.royalty.reports import CurrencyBalance, StatementSummary, StatementView, TransactionView
 from shared.access import Caller, KnowsKeys, require
 from shared.values import Id
-from shared.web import answer_errors
+from shared.web import ONE_SPAN_PER_REQUEST, answer_errors
 
 Holder = Annotated[Caller, Depends(require("finance", "operator", "agency", "talent", "brand"))]
 Finance = Annotated[Caller, Depends(require("finance", "operator"))]
@@ -48,7 +48,7 @@ class LedgerBalance(BaseModel):
 
 def build_app(reports: Reports, keys: KnowsKeys) -> FastAPI:
     """The application."""
-    app = FastAPI(title="Twintally royalty", version="1")
+    app = FastAPI(title="Twintally royalty", version="1", telemetry=ONE_SPAN_PER_REQUEST)
     app.state.keys = keys
     answer_errors(app)
     _add_statements(app, reports)

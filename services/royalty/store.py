@@ -11,6 +11,7 @@ from services.royalty.rating import ordered
 from services.royalty.statements import holder_of, statement_id
 from shared.database import Connection, Database, every, one
 from shared.events import Entry
+from shared.kafka.spans import caused_by
 from shared.outbox import put
 
 
@@ -49,7 +50,8 @@ class PostgresLedger:
             await cursor.executemany(_INSERT_TRANSACTION, [_transaction_row(made, period) for made in transactions])
             await cursor.executemany(_INSERT_ENTRY, [row for made in transactions for row in _entry_rows(made, period)])
         for made in transactions:
-            await put(self._connection, as_event(made, period))
+            with caused_by(made.trace.use_id):
+                await put(self._connection, as_event(made, period))
 
     async def remember(self, standings: Mapping[str, Standing]) -> None:
         """Keep what is known of these uses from now on."""

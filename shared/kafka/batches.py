@@ -9,6 +9,7 @@ from shared.kafka.consuming import Fenced
 from shared.kafka.deadletters import DeadLetters, error_text
 from shared.kafka.passing import PASSING_FAULTS
 from shared.kafka.records import Record, offsets_of
+from shared.kafka.spans import became_dead_letter
 from shared.logs import get_log
 
 log = get_log()
@@ -73,6 +74,7 @@ async def _work_one(record: Record, effect: Effect, dead_letters: DeadLetters, p
                 await asyncio.sleep(patience.first_pause_s)
                 continue
             await dead_letters.keep(record, error=error, attempts=attempts)
+            became_dead_letter(record, error)
             source = f"{record.topic}/{record.partition}/{record.offset}"
             log.error("dead_letter", source=source, error=error_text(error))
             return True

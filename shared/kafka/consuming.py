@@ -11,6 +11,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, Re
 from shared.kafka.client import KafkaAddress, connection
 from shared.kafka.passing import PASSING_FAULTS
 from shared.kafka.records import Record
+from shared.kafka.spans import processing
 from shared.kafka.stall import Look, Stall, ask_ends, seen
 from shared.logs import get_log
 
@@ -110,7 +111,8 @@ class GroupConsumer:
         handle_batch: HandleBatch,
     ) -> None:
         try:
-            await handle_batch(records)
+            with processing(records, group=self._group):
+                await handle_batch(records)
         except Fenced:
             log.warning("fenced", partition=partition.partition)
             await self._seek_to_stored(consumer, [partition])

@@ -18,6 +18,7 @@ from aiokafka.helpers import create_ssl_context
 from shared.kafka.client import KafkaAddress, be_patient_with_metadata
 from shared.kafka.consuming import LEFT_UNCONFIRMED, HandleBatch
 from shared.kafka.records import Record
+from shared.kafka.spans import processing
 from shared.kafka.stall import Look, Stall, ask_ends, seen
 from shared.logs import get_log
 
@@ -113,7 +114,9 @@ def _consume(app: Any, topic: str, handle_batch: HandleBatch, *, batch_max: int,
 
     async def consume(stream: Any) -> None:
         async for events in stream.take_events(batch_max, within=within_s):
-            await _to_the_end(handle_batch, [Record.of(event.message) for event in events])
+            records = [Record.of(event.message) for event in events]
+            with processing(records, group=app.conf.id):
+                await _to_the_end(handle_batch, records)
 
     app.agent(source, name=f"{app.conf.id}.consume", concurrency=1)(consume)
 

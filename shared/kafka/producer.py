@@ -7,6 +7,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from shared.kafka.client import KafkaAddress, connection
+from shared.kafka.spans import sending
 from shared.logs import get_log
 
 log = get_log()
@@ -45,13 +46,22 @@ class SteadyProducer:
     async def send(
         self, topic: str, *, key: bytes | None, value: bytes | None, headers: Headers = ()
     ) -> tuple[int, int]:
-        """Send one record and wait for its acknowledgement; returns (partition, offset), raises NotSent."""
+        """Send one record and wait for its acknowledgement; returns (partition, offset), raises NotSent.
+
+        What is being traced goes on in its headers.
+        """
+        with sending(topic) as trace_headers:
+            return await self._send(topic, key=key, value=value, headers=[*headers, *trace_headers])
+
+    async def _send(
+        self, topic: str, *, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]
+    ) -> tuple[int, int]:
         self.unacknowledged += 1
         producer: AIOKafkaProducer | None = None
         try:
             async with asyncio.timeout(self._send_timeout_s):
                 producer = await self._current()
-                sent = await producer.send(topic, key=key, value=value, headers=list(headers))
+                sent = await producer.send(topic, key=key, value=value, headers=headers)
                 # Shielded: cancelling the future of a batch would cancel it for the others in the batch.
                 metadata = await asyncio.shield(sent)
         except MessageSizeTooLargeError:

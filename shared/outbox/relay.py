@@ -18,6 +18,7 @@ from shared.events.topics import CLOCK
 from shared.kafka import KafkaAddress, connection
 from shared.kafka.producer import NotSent, SteadyProducer
 from shared.logs import get_log
+from shared.tracing import in_headers
 
 log = get_log()
 
@@ -54,13 +55,13 @@ with live as (
     ) as candidates
     group by position order by place, position limit {BATCH_MAX}
 ), sized as (
-    select place, position, topic, message_key, value, count(*) over () as waiting,
+    select place, position, topic, message_key, value, traceparent, count(*) over () as waiting,
         sum(octet_length(value)) over (order by place, position) - octet_length(value) as bytes_before
     from chosen cross join lateral (
-        select topic, message_key, value from outbox where outbox.position = chosen.position limit 1
+        select topic, message_key, value, traceparent from outbox where outbox.position = chosen.position limit 1
     ) as row
 )
-select position, topic, message_key, value, waiting from sized where bytes_before < {BATCH_BYTES_MAX}
+select position, topic, message_key, value, traceparent, waiting from sized where bytes_before < {BATCH_BYTES_MAX}
 order by place, position
 """  # noqa: S608 - constants
 
@@ -201,7 +202,11 @@ class Relay:
 
     async def _ends_reader(self) -> AIOKafkaConsumer:
         consumer = AIOKafkaConsumer(**connection(self._address), enable_auto_commit=False)
-        await consumer.start()
+        try:
+            await consumer.start()
+        except BaseException:
+            await consumer.stop()
+            raise
         return consumer
 
     async def _rest(self) -> None:
@@ -241,7 +246,7 @@ class _Ticker:
 
 
 def _record(row: DictRow) -> tuple[str, bytes, bytes, Any]:
-    return row["topic"], row["message_key"].encode(), bytes(row["value"]), ()
+    return row["topic"], row["message_key"].encode(), bytes(row["value"]), in_headers(row["traceparent"])
 
 
 async def _try_lock(connection: Connection, schema: str) -> bool:

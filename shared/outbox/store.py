@@ -7,13 +7,14 @@ from shared.database import Connection, one
 from shared.events import Event, StateEvent
 from shared.ids import canonical_json, digest_of
 from shared.kafka.producer import MAX_RECORD_BYTES
+from shared.tracing import carried
 
 # Below the topics' max.message.bytes, with room for the record's key, headers and framing.
 EVENT_BYTES_MAX = MAX_RECORD_BYTES - 64 * 1024
 
 State = TypeVar("State", bound=StateEvent)
 
-# Every service that publishes runs this in its first migration, inside its own schema.
+# Every service that publishes runs this in its first migration, inside its own schema; a later one adds `traceparent`.
 TABLES = """
 create table outbox (
     position bigint generated always as identity primary key,
@@ -53,8 +54,8 @@ async def put(connection: Connection, event: Event, *, bulk: bool = False) -> No
     if len(value) > EVENT_BYTES_MAX:
         raise EventTooLarge(f"{event.type} {event.message_key()}: {len(value)} bytes, at most {EVENT_BYTES_MAX}")
     await connection.execute(
-        "insert into outbox (topic, message_key, event_id, value, bulk) values (%s, %s, %s, %s, %s)",
-        (event.topic.name, event.message_key(), event.event_id(), value, bulk),
+        "insert into outbox (topic, message_key, event_id, value, bulk, traceparent) values (%s, %s, %s, %s, %s, %s)",
+        (event.topic.name, event.message_key(), event.event_id(), value, bulk, carried()),
     )
 
 

@@ -11,24 +11,29 @@ import pytest
 
 from infra.local.stack import Stack
 from tests.conftest import HOOKS
-from tests.system.world import ImageHost, Receiver, World
+from tests.system.world import Collector, ImageHost, Receiver, World
 
 SERVICES = ("intake", "registry", "matching", "judging", "alerts", "royalty", "exporter")
 
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """All services but the console, an image host, a receiver of alerts, and the operator's key."""
+    """All services but the console, an image host, a receiver of alerts, one of spans, and the operator's key."""
     with ExitStack() as open_until_end:
         images = open_until_end.enter_context(ImageHost.serving())
         receiver = open_until_end.enter_context(Receiver.serving())
+        collector = open_until_end.enter_context(Collector.serving())
         env = {
             "TWINTALLY_MEDIA_ALLOWED_ADDRESSES": images.address,
             "TWINTALLY_ALERTS_ALLOWED_ADDRESSES": receiver.address,
+            "TWINTALLY_OTLP_ENDPOINT": f"http://{collector.address}",
+            # Spans leave at once, not every 5 s.
+            "OTEL_BSP_SCHEDULE_DELAY": "200",
         }
         folder = tmp_path_factory.mktemp("world")
         stack = open_until_end.enter_context(Stack.running(folder, services=SERVICES, hooks=HOOKS, env=env))
-        world = World(stack=stack, images=images, receiver=receiver, operator_key=bootstrap(stack, folder))
+        key = bootstrap(stack, folder)
+        world = World(stack=stack, images=images, receiver=receiver, collector=collector, operator_key=key)
         yield world
         for client in world.clients.values():
             client.close()

@@ -1,4 +1,4 @@
-"""What surrounds the house in a test: a host of images, a receiver of alerts, callers of the REST APIs."""
+"""What surrounds the house in a test: a host of images, receivers of alerts and spans, callers of the REST APIs."""
 
 import contextlib
 import json
@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self, TypeVar
 
 import httpx2
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from infra.local.stack import Stack
@@ -95,6 +96,46 @@ class Receiver(_Server):
         return own
 
 
+@dataclass(frozen=True)
+class Told:
+    """A span as it was exported."""
+
+    service: str
+    name: str
+    trace_id: str
+    span_id: str
+    parent_id: str
+    attributes: dict[str, Any]
+
+
+class Collector(_Server):
+    """Takes spans by OTLP over HTTP and keeps them."""
+
+    def __init__(self) -> None:
+        spans: list[Told] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length", "0")))
+                known = self.path == "/v1/traces"
+                if known:
+                    spans.extend(_spans_in(body))
+                self.send_response(200 if known else 404)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        super().__init__(Handler)
+        self.spans = spans
+
+    def named(self, name: str, **attributes: Any) -> list[Told]:
+        """The spans with this name and these attributes, in which a dot is written as two underscores."""
+        wanted = {key.replace("__", "."): value for key, value in attributes.items()}.items()
+        return [span for span in tuple(self.spans) if span.name == name and wanted <= span.attributes.items()]
+
+
 @dataclass
 class World:
     """The running house and its surroundings."""
@@ -102,6 +143,7 @@ class World:
     stack: Stack
     images: ImageHost
     receiver: Receiver
+    collector: Collector
     operator_key: str
     clients: dict[str, httpx2.Client] = field(default_factory=dict)
 
@@ -132,3 +174,16 @@ def eventually(what: Callable[[], T], *, wait_s: float = WAIT_S) -> T:
         assert time.monotonic() < deadline, f"still {found!r} after {wait_s:g} s"
         time.sleep(0.2)
     return found
+
+
+def _spans_in(body: bytes) -> Iterator[Told]:
+    for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+        service = _plain(resource.resource.attributes)["service.name"]
+        for scope in resource.scope_spans:
+            for span in scope.spans:
+                ids = (span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex())
+                yield Told(service, span.name, *ids, _plain(span.attributes))
+
+
+def _plain(attributes: Any) -> dict[str, Any]:
+    return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in attributes}

@@ -11,7 +11,7 @@ from services.registry.handlers.desk import Store
 from services.registry.handlers.references import Images, Press, ReferenceParts
 from services.registry.settings import RegistrySettings
 from shared.access import KnowsKeys
-from shared.web import answer_errors, answering
+from shared.web import ONE_SPAN_PER_REQUEST, answer_errors, answering
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Parts:
 
 def build_app(settings: RegistrySettings, parts: Parts) -> FastAPI:
     """The application."""
-    app = FastAPI(title="Twintally registry", version="1")
+    app = FastAPI(title="Twintally registry", version="1", telemetry=ONE_SPAN_PER_REQUEST)
     app.state.keys = parts.keys
     parties.add_routes(app, parts.store)
     references.add_routes(app, ReferenceParts(parts.store, parts.press, parts.images), settings.image_bytes_max)
