@@ -1,8 +1,10 @@
 """Builds the registry and runs it: `python -m services.registry`."""
 
 import asyncio
+from datetime import UTC, datetime
 
 from services.registry.api import Parts, build_app
+from services.registry.clock import ClockWatch
 from services.registry.metrics import OUTBOX
 from services.registry.press import ThreadPress
 from services.registry.settings import RegistrySettings
@@ -33,6 +35,7 @@ async def main() -> None:
     relay = Relay(streams, settings, topics=TOPICS, watermark=True)
     watch = OutboxWatch(streams)
     OUTBOX.follow(watch)
+    clock = ClockWatch(requests, lambda: datetime.now(UTC))
     parts = Parts(
         store=Store(requests, committed=relay.wake),
         press=ThreadPress(settings.fingerprints_at_once),
@@ -42,11 +45,12 @@ async def main() -> None:
     app = build_app(settings, parts)
     health = Health()
     watch.add_checks(health)
+    health.ready_when("clock", clock.problem)
     health.add_pages(app)
     await streams.open()
     await requests.open()
     try:
-        loops = {"relay": relay.run, "watch": watch.run}
+        loops = {"relay": relay.run, "watch": watch.run, "clock": clock.run}
         await run_process(app, loops, host=settings.http_host, port=settings.http_port)
     finally:
         await requests.close()
