@@ -13,7 +13,7 @@ import pytest
 from infra.local.stack import Stack
 from tests.conftest import HOOKS
 from tests.system.conftest import bootstrap
-from tests.system.world import ImageHost, Receiver, World, eventually
+from tests.system.world import Collector, ImageHost, Receiver, World, eventually
 
 SERVICES = ("intake", "registry", "matching", "judging", "alerts", "royalty")
 
@@ -84,8 +84,8 @@ def test_without_a_broker_readers_of_topics_are_not_ready_and_come_back_alone(ho
 @pytest.fixture
 def world(house: Stack, tmp_path: Path) -> Iterator[World]:
     """The house with somebody who may ask intake."""
-    with ImageHost.serving() as images, Receiver.serving() as receiver:
-        world = World(house, images, receiver, bootstrap(house, tmp_path))
+    with ImageHost.serving() as images, Receiver.serving() as receiver, Collector.serving() as collector:
+        world = World(house, images, receiver, collector, bootstrap(house, tmp_path))
         yield world
         for client in world.clients.values():
             client.close()
