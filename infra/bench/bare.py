@@ -1,24 +1,27 @@
 """What intake is held against: the least that FastAPI and aiokafka need to take a webhook.
 
-It verifies the signature, parses the JSON and awaits the broker's acknowledgement of the same kind of send; nothing is
-kept, marked or checked. `python -m infra.bench.bare --secret SECRET`
+It verifies the signature, parses the post as intake does and awaits the broker's acknowledgement of the same record;
+nothing is kept, marked or held back. `python -m infra.bench.bare --secret SECRET`
 """
 
 import argparse
 import asyncio
-import json
 import os
+from datetime import UTC, datetime
 
+import standardwebhooks
 import uvicorn
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
-from standardwebhooks import Webhook, WebhookVerificationError
 
 from infra.bench.cast import PLATFORM
 from infra.local.ports import HOST
+from services.intake.domain import Malformed, Webhook
+from services.intake.generic import parse
+from shared.events import PostFact
 
 TOPIC, PARTITIONS = "bench.bare.v1", 12
 PATH = "/webhooks"
@@ -27,17 +30,20 @@ PATH = "/webhooks"
 def build_app(producer: AIOKafkaProducer, secret: str) -> FastAPI:
     """The application."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    signer = Webhook(secret)
+    signer = standardwebhooks.Webhook(secret)
 
     @app.post(PATH)
     async def take(request: Request) -> JSONResponse:
         body = await request.body()
         try:
             signer.verify(body, dict(request.headers), json_parse=False)
-        except WebhookVerificationError:
+        except standardwebhooks.WebhookVerificationError:
             raise HTTPException(401) from None
-        key = f"{PLATFORM}:{json.loads(body)['post_id']}".encode()
-        await producer.send_and_wait(TOPIC, key=key, value=body)
+        webhook = Webhook(PLATFORM, {}, body, datetime.now(UTC))
+        parsed = parse(webhook, livemode=True, upload_bytes_max=0)
+        if isinstance(parsed, Malformed) or not isinstance(fact := parsed.items[0], PostFact):
+            raise HTTPException(422)
+        await producer.send_and_wait(TOPIC, key=fact.message_key().encode(), value=fact.encode())
         return JSONResponse({"results": [{"outcome": "accepted"}]}, 202)
 
     @app.get("/health/ready")

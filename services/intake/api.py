@@ -14,11 +14,12 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect
 
 from services.intake.domain import ItemResult, Malformed, Outcome, Webhook, status_of
-from services.intake.handlers import NotSigned, Parts, UnknownPlatform, take_in, verify
+from services.intake.handlers import Delivery, NotSigned, Parts, UnknownPlatform, read, take_in, verify
 from services.intake.metrics import ITEMS, WEBHOOK_SECONDS, WEBHOOKS
 from services.intake.settings import IntakeSettings
 from services.intake.signatures import PlatformSecret, new_secret_text
 from services.intake.store import PlatformSecrets
+from services.intake.together import Together
 from shared.access import Caller, KnowsKeys, Operator, require
 from shared.kafka.producer import SteadyProducer
 from shared.values import Platform
@@ -128,6 +129,10 @@ def build_app(settings: IntakeSettings, parts: Parts, producer: SteadyProducer, 
 
 
 def _add_webhooks(app: FastAPI, settings: IntakeSettings, parts: Parts, gate: Gate) -> None:
+    together = Together[Delivery, tuple[ItemResult, ...]](
+        lambda several: take_in(several, parts), weight=lambda delivery: len(delivery.items)
+    )
+
     @app.post("/v1/platforms/{platform}/webhooks", status_code=202)
     async def receive(platform: InPath, request: Request) -> JSONResponse:
         with WEBHOOK_SECONDS.time():
@@ -140,8 +145,11 @@ def _add_webhooks(app: FastAPI, settings: IntakeSettings, parts: Parts, gate: Ga
                     webhook = Webhook(platform, dict(request.headers), body, datetime.now(UTC))
                     secret = await _secret_of(webhook, parts)
                     async with gate.passage(platform):
-                        taken = await take_in(webhook, secret, parts, upload_bytes_max=settings.upload_bytes_max)
-                answer = _respond(platform, taken)
+                        delivery = read(webhook, secret, upload_bytes_max=settings.upload_bytes_max)
+                        if isinstance(delivery, Malformed):
+                            raise HTTPException(400, delivery.problem)
+                        results = await together.ask(delivery)
+                answer = _respond(platform, results)
             except HTTPException as refusal:
                 WEBHOOKS.labels(str(refusal.status_code)).inc()
                 raise
@@ -173,18 +181,12 @@ async def _secret_of(webhook: Webhook, parts: Parts) -> PlatformSecret:
             assert_never(found)
 
 
-def _respond(platform: str, answer: Malformed | tuple[ItemResult, ...]) -> JSONResponse:
-    match answer:
-        case Malformed(problem):
-            raise HTTPException(400, problem)
-        case tuple():
-            for result in answer:
-                ITEMS.labels(platform, result.outcome.value).inc()
-            status = status_of(answer)
-            headers = {"Retry-After": "2"} if status == 503 else None
-            return JSONResponse({"results": [_view(result) for result in answer]}, status, headers)
-        case _:
-            assert_never(answer)
+def _respond(platform: str, results: tuple[ItemResult, ...]) -> JSONResponse:
+    for result in results:
+        ITEMS.labels(platform, result.outcome.value).inc()
+    status = status_of(results)
+    headers = {"Retry-After": "2"} if status == 503 else None
+    return JSONResponse({"results": [_view(result) for result in results]}, status, headers)
 
 
 def _add_secrets(app: FastAPI, secrets: PlatformSecrets, *, overlap: timedelta) -> None:

@@ -1,7 +1,6 @@
 """One function per request: take a webhook in, and keep the promise that accepted is kept."""
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,6 +8,7 @@ from services.intake import generic
 from services.intake.domain import ItemResult, Malformed, Outcome, Refused, Webhook
 from services.intake.signatures import PlatformSecret, signer_of
 from shared.events import PostFact
+from shared.tracing import carried
 
 
 class Secrets(Protocol):
@@ -21,8 +21,8 @@ class Secrets(Protocol):
 class Inbox(Protocol):
     """Raw bodies and uploads, kept until what they proved needs no proof any more."""
 
-    async def keep(self, webhook: Webhook, signed_by: PlatformSecret, uploads: Mapping[str, bytes]) -> None:
-        """Store the body with the headers that signed it, and its images by SHA-256; durable when this returns."""
+    async def keep(self, several: "Sequence[Delivery]") -> None:
+        """Store bodies with the headers that signed them, and their images by SHA-256; durable when this returns."""
 
 
 class Marks(Protocol):
@@ -38,8 +38,8 @@ class Marks(Protocol):
 class Stream(Protocol):
     """posts.v1."""
 
-    async def send(self, fact: PostFact) -> bool:
-        """Send and wait for the broker's acknowledgement; False when it did not come in time."""
+    async def send(self, several: "Sequence[Marked]") -> Sequence[bool]:
+        """Send facts and wait for the broker's acknowledgements; False for each that did not come in time."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,6 @@ class NotSigned:
     """No valid secret of the platform signed these bytes within the time window."""
 
 
-Answer = Malformed | tuple[ItemResult, ...]
-
-
 async def verify(webhook: Webhook, parts: Parts) -> PlatformSecret | UnknownPlatform | NotSigned:
     """The secret of its platform that signed this webhook."""
     candidates = await parts.secrets.of_platform(webhook.platform)
@@ -73,58 +70,73 @@ async def verify(webhook: Webhook, parts: Parts) -> PlatformSecret | UnknownPlat
     return signer_of(webhook.body, webhook.headers, candidates, webhook.received_at) or NotSigned()
 
 
-async def take_in(webhook: Webhook, secret: PlatformSecret, parts: Parts, *, upload_bytes_max: int) -> Answer:
-    """Keep a verified body and its uploads, send, wait for the acknowledgement, mark, answer: in this order only.
-
-    A webhook of which every fact was taken in before is answered at once: what proves it was kept then.
-    """
-    parsed = generic.parse(webhook, livemode=secret.livemode, upload_bytes_max=upload_bytes_max)
-    if isinstance(parsed, Malformed):
-        return parsed
-    items = [item if isinstance(item, Refused) else Marked.of(item) for item in parsed.items]
-    facts = {item.mark: item.fact for item in items if isinstance(item, Marked)}
-    known = await parts.marks.known(list(facts))
-    fresh = {mark: fact for mark, fact in facts.items() if mark not in known}
-    if not fresh:
-        return _results(items, known=known, sent=set())
-    await parts.inbox.keep(webhook, secret, parsed.uploads)
-    sent = await _send(fresh, parts.stream)
-    if sent:
-        # The mark comes after the acknowledgement: a crash in between costs one repeat, never a loss.
-        await parts.marks.remember(sorted(sent))
-    return _results(items, known=known, sent=sent)
-
-
 @dataclass(frozen=True)
 class Marked:
-    """A fact, and what it is remembered by."""
+    """A fact, what it is remembered by, and the trace that it is part of."""
 
     fact: PostFact
     event_id: str
     mark: str
+    traceparent: str | None = None
 
     @classmethod
     def of(cls, fact: PostFact) -> "Marked":
         """Of a fact that was read."""
         event_id = str(fact.event_id())
         # The same fact with `backfill` and without are one fact, but the second copy still tells whether it is live.
-        return cls(fact, event_id, f"{event_id}:backfill" if fact.backfill else event_id)
+        return cls(fact, event_id, f"{event_id}:backfill" if fact.backfill else event_id, carried())
 
 
-async def _send(facts: Mapping[str, PostFact], stream: Stream) -> set[str]:
-    acknowledged = await asyncio.gather(*(stream.send(fact) for fact in facts.values()))
-    return {mark for mark, arrived in zip(facts, acknowledged, strict=True) if arrived}
+@dataclass(frozen=True)
+class Delivery:
+    """A verified webhook that was read: an item per event in their order, and its images by SHA-256."""
+
+    webhook: Webhook
+    secret_id: str
+    items: Sequence[Marked | Refused]
+    uploads: Mapping[str, bytes]
+
+    def facts(self) -> Iterator[Marked]:
+        """The items that are facts."""
+        return (item for item in self.items if isinstance(item, Marked))
 
 
-def _results(items: Sequence[Marked | Refused], *, known: set[str], sent: set[str]) -> tuple[ItemResult, ...]:
-    results = []
+def read(webhook: Webhook, secret: PlatformSecret, *, upload_bytes_max: int) -> Delivery | Malformed:
+    """What a verified webhook says."""
+    parsed = generic.parse(webhook, livemode=secret.livemode, upload_bytes_max=upload_bytes_max)
+    if isinstance(parsed, Malformed):
+        return parsed
+    items = [item if isinstance(item, Refused) else Marked.of(item) for item in parsed.items]
+    return Delivery(webhook, secret.secret_id, items, parsed.uploads)
+
+
+async def take_in(several: Sequence[Delivery], parts: Parts) -> list[tuple[ItemResult, ...]]:
+    """Keep bodies and uploads, send, wait for the acknowledgements, mark, answer: in this order only.
+
+    A webhook of which every fact was taken in before is not kept again: what proves it was kept then.
+    """
+    facts = {fact.mark: fact for each in several for fact in each.facts()}
+    known = await parts.marks.known(list(facts))
+    fresh = {mark: fact for mark, fact in facts.items() if mark not in known}
+    sent: set[str] = set()
+    if fresh:
+        await parts.inbox.keep([each for each in several if any(fact.mark in fresh for fact in each.facts())])
+        arrived = await parts.stream.send(list(fresh.values()))
+        sent = {mark for mark, came in zip(fresh, arrived, strict=True) if came}
+    if sent:
+        # The mark comes after the acknowledgement: a crash in between costs one repeat, never a loss.
+        await parts.marks.remember(sorted(sent))
     seen = set(known)
+    return [tuple(_results(each.items, seen=seen, sent=sent)) for each in several]
+
+
+def _results(items: Sequence[Marked | Refused], *, seen: set[str], sent: set[str]) -> Iterator[ItemResult]:
+    """The first copy of a fact is what was sent, in whichever webhook it came; `seen` learns it."""
     for item in items:
         if isinstance(item, Refused):
-            results.append(ItemResult(Outcome.INVALID, problems=item.problems))
+            yield ItemResult(Outcome.INVALID, problems=item.problems)
             continue
         first = Outcome.ACCEPTED if item.mark in sent else Outcome.NOT_SENT
-        results.append(ItemResult(Outcome.DUPLICATE if item.mark in seen else first, event_id=item.event_id))
+        yield ItemResult(Outcome.DUPLICATE if item.mark in seen else first, event_id=item.event_id)
         if item.mark in sent:
             seen.add(item.mark)
-    return tuple(results)

@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from itertools import chain
 from urllib.parse import quote
 
 from cryptography.fernet import MultiFernet
@@ -14,17 +12,16 @@ from psycopg.rows import DictRow
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from services.intake.domain import Webhook
+from services.intake.handlers import Delivery, Marked
 from services.intake.metrics import DOUBTFUL, MARKS_MISSED, UNACKNOWLEDGED
 from services.intake.signatures import PlatformSecret
-from services.intake.together import Together
 from shared.access import Caller
 from shared.database import Database, every, one
-from shared.events import PostFact
 from shared.ids import digest_of
-from shared.kafka.producer import NotSent, SteadyProducer
+from shared.kafka.producer import Outgoing, SteadyProducer
 from shared.logs import get_log
 from shared.objects import Uploads, put
+from shared.tracing import in_headers
 
 log = get_log()
 
@@ -128,50 +125,48 @@ class PlatformSecrets:
         )
 
 
-@dataclass(frozen=True)
-class Kept:
-    """A verified webhook on its way into the inbox."""
-
-    webhook: Webhook
-    secret_id: str
-
-    def encoded(self) -> bytes:
-        """A line of JSON about the request, the bytes as they came, and the end of the line.
-
-        `body_bytes` says how many they are: a file of the inbox holds what came together, one after the other.
-        """
-        about = {
-            "received_at": self.webhook.received_at.isoformat(),
-            "secret_id": self.secret_id,
-            "body_bytes": len(self.webhook.body),
-            **{name: value for name, value in self.webhook.headers.items() if name.startswith("webhook-")},
-        }
-        return json.dumps(about).encode() + b"\n" + self.webhook.body + b"\n"
-
-
 class ObjectInbox:
     """Raw bodies as files, by day and platform; the images that they uploaded lie beside them."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self._uploads = Uploads(store)
-        self._together: dict[str, Together[Kept, None]] = {}
 
-    async def keep(self, webhook: Webhook, signed_by: PlatformSecret, uploads: Mapping[str, bytes]) -> None:
-        """Store the webhook, with what comes at the same moment of the same platform, and its images by digest."""
-        for sha256, image in uploads.items():
-            await self._uploads.keep(webhook.platform, sha256, image)
-        # Only platforms that are registered come this far.
-        platform = self._together.setdefault(webhook.platform, Together(self._keep_together))
-        await platform.ask(Kept(webhook, signed_by.secret_id))
+    async def keep(self, several: Sequence[Delivery]) -> None:
+        """Store webhooks, in one file those of a platform, and their images by digest."""
+        by_platform: dict[str, list[Delivery]] = {}
+        for each in several:
+            by_platform.setdefault(each.webhook.platform, []).append(each)
+        await asyncio.gather(
+            *(
+                self._uploads.keep(each.webhook.platform, sha256, image)
+                for each in several
+                for sha256, image in each.uploads.items()
+            ),
+            *(self._keep_bodies(platform, here) for platform, here in by_platform.items()),
+        )
 
-    async def _keep_together(self, several: Sequence[Kept]) -> Sequence[None]:
-        content = b"".join(each.encoded() for each in several)
-        first = several[0].webhook
+    async def _keep_bodies(self, platform: str, several: Sequence[Delivery]) -> None:
+        content = b"".join(map(_encoded, several))
+        first = several[0].webhook.received_at
         # The digest: a file is never written over by another one of the same moment.
-        name = f"{first.received_at:%H%M%S.%f}-{digest_of(content).removeprefix('sha256:')[:16]}"
-        await put(self._store, f"inbox/{first.received_at:%Y-%m-%d}/{quote(first.platform, safe='')}/{name}", content)
-        return [None] * len(several)
+        name = f"{first:%H%M%S.%f}-{digest_of(content).removeprefix('sha256:')[:16]}"
+        await put(self._store, f"inbox/{first:%Y-%m-%d}/{quote(platform, safe='')}/{name}", content)
+
+
+def _encoded(delivery: Delivery) -> bytes:
+    """A line of JSON about the request, the bytes as they came, and the end of the line.
+
+    `body_bytes` says how many they are: a file of the inbox holds what came together, one after the other.
+    """
+    webhook = delivery.webhook
+    about = {
+        "received_at": webhook.received_at.isoformat(),
+        "secret_id": delivery.secret_id,
+        "body_bytes": len(webhook.body),
+        **{name: value for name, value in webhook.headers.items() if name.startswith("webhook-")},
+    }
+    return json.dumps(about).encode() + b"\n" + webhook.body + b"\n"
 
 
 class RedisMarks:
@@ -180,36 +175,27 @@ class RedisMarks:
     def __init__(self, redis: Redis, *, days: int) -> None:
         self._redis = redis
         self._seconds = days * 24 * 60 * 60
-        self._looked_up = Together(self._look_up)
-        self._written = Together(self._write)
 
     async def known(self, marks: Sequence[str]) -> set[str]:
         """Which of these were remembered; none when Redis is away."""
-        return await self._looked_up.ask(marks) if marks else set()
-
-    async def remember(self, marks: Sequence[str]) -> None:
-        """Remember them; a mark that cannot be written costs one repeat."""
-        await self._written.ask(marks)
-
-    async def _look_up(self, several: Sequence[Sequence[str]]) -> list[set[str]]:
-        marks = [mark for each in several for mark in each]
+        if not marks:
+            return set()
         try:
             found = await self._redis.mget([self._name(mark) for mark in marks])
         except (RedisError, OSError) as error:
             self._missed(error)
-            return [set() for _ in several]
-        known = {mark for mark, value in zip(marks, found, strict=True) if value is not None}
-        return [known.intersection(each) for each in several]
+            return set()
+        return {mark for mark, value in zip(marks, found, strict=True) if value is not None}
 
-    async def _write(self, several: Sequence[Sequence[str]]) -> Sequence[None]:
+    async def remember(self, marks: Sequence[str]) -> None:
+        """Remember them; a mark that cannot be written costs one repeat."""
         try:
             async with self._redis.pipeline(transaction=False) as pipeline:
-                for mark in chain.from_iterable(several):
+                for mark in marks:
                     pipeline.set(self._name(mark), b"1", ex=self._seconds)
                 await pipeline.execute()
         except (RedisError, OSError) as error:
             self._missed(error)
-        return [None] * len(several)
 
     def _missed(self, error: Exception) -> None:
         MARKS_MISSED.inc()
@@ -226,13 +212,17 @@ class PostsStream:
         self._producer = producer
         UNACKNOWLEDGED.set_function(lambda: producer.unacknowledged)
 
-    async def send(self, fact: PostFact) -> bool:
-        """Send one fact; False when the broker did not acknowledge in time (it may still arrive)."""
-        try:
-            await self._producer.send(fact.topic.name, key=fact.message_key().encode(), value=fact.encode())
-        except NotSent as error:
-            log.warning("post_not_sent", event_id=str(fact.event_id()), error=str(error))
-            return False
-        if fact.time_doubtful:
-            DOUBTFUL.inc()
-        return True
+    async def send(self, several: Sequence[Marked]) -> Sequence[bool]:
+        """Send facts; False for each that the broker did not acknowledge in time (it may still arrive)."""
+        arrived = await self._producer.send_each([_record(each) for each in several])
+        for each, came in zip(several, arrived, strict=True):
+            if not came:
+                log.warning("post_not_sent", event_id=each.event_id)
+            elif each.fact.time_doubtful:
+                DOUBTFUL.inc()
+        return arrived
+
+
+def _record(marked: Marked) -> Outgoing:
+    fact = marked.fact
+    return fact.topic.name, fact.message_key().encode(), fact.encode(), in_headers(marked.traceparent)

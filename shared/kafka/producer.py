@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
@@ -13,6 +14,8 @@ from shared.logs import get_log
 log = get_log()
 
 Headers = Sequence[tuple[str, bytes]]
+# Topic, key, value, headers.
+Outgoing = tuple[str, bytes | None, bytes | None, Headers]
 MAX_RECORD_BYTES = 4 * 1024 * 1024
 # A dead letter is a record of any size that its topic took, and headers that say why it came.
 DEAD_LETTER_HEADERS_BYTES_MAX = 64 * 1024
@@ -73,7 +76,32 @@ class SteadyProducer:
             self.unacknowledged -= 1
         return metadata.partition, metadata.offset
 
-    async def send_all(self, records: Sequence[tuple[str, bytes | None, bytes | None, Headers]]) -> None:
+    async def send_each(self, records: Sequence[Outgoing]) -> list[bool]:
+        """Send records and wait for all; tells of each whether it was acknowledged in time. Those that were not may
+        still arrive.
+        """
+        self.unacknowledged += len(records)
+        producer: AIOKafkaProducer | None = None
+        sent: list[asyncio.Future[Any] | None] = []
+        try:
+            async with asyncio.timeout(self._send_timeout_s):
+                producer = await self._current()
+                for topic, key, value, headers in records:
+                    sent.append(await _given(producer, topic, key, value, headers))
+                # Waiting leaves the futures alone: cancelling that of a batch would cancel it for others.
+                if under_way := [future for future in sent if future is not None]:
+                    await asyncio.wait(under_way)
+        except (KafkaError, TimeoutError, OSError, NotSent) as error:
+            self._drop(producer, error)
+        finally:
+            self.unacknowledged -= len(records)
+        failures = [failure for failure in map(_error_of, sent) if failure is not None]
+        if failures:
+            self._drop(producer, failures[0])
+        arrived = [future is not None and future.done() and _error_of(future) is None for future in sent]
+        return arrived + [False] * (len(records) - len(sent))
+
+    async def send_all(self, records: Sequence[Outgoing]) -> None:
         """Send records in order and wait for all; NotSent when any was not acknowledged (then all may be repeated).
 
         Nothing given to a producer that was dropped before is sent after them, but for what lies in a socket already:
@@ -158,6 +186,26 @@ class SteadyProducer:
         except (KafkaError, TimeoutError, OSError) as error:
             log.warning("producer_close_failed", error=f"{type(error).__name__}: {error}")
             await _abandon(producer)
+
+
+async def _given(
+    producer: AIOKafkaProducer, topic: str, key: bytes | None, value: bytes | None, headers: Headers
+) -> "asyncio.Future[Any] | None":
+    """The future of a record's acknowledgement; None when no topic takes a record of its size."""
+    try:
+        future: asyncio.Future[Any] = await producer.send(topic, key=key, value=value, headers=list(headers))
+    except MessageSizeTooLargeError as error:
+        log.error("record_too_large", topic=topic, bytes=len(value or b""), error=str(error))
+        return None
+    # Nobody may be waiting any more when it fails.
+    future.add_done_callback(_error_of)
+    return future
+
+
+def _error_of(future: "asyncio.Future[Any] | None") -> BaseException | None:
+    if future is None or not future.done():
+        return None
+    return asyncio.CancelledError() if future.cancelled() else future.exception()
 
 
 async def _abandon(producer: AIOKafkaProducer) -> None:

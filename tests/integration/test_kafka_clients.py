@@ -21,7 +21,7 @@ from shared.kafka.batches import Patience, work_batch
 from shared.kafka.consuming import GroupConsumer
 from shared.kafka.deadletters import KafkaDeadLetters
 from shared.kafka.lookup import LookupReader
-from shared.kafka.producer import NotSent, SteadyProducer
+from shared.kafka.producer import MAX_RECORD_BYTES, NotSent, SteadyProducer
 from shared.settings import KafkaSettings
 from tests.conftest import Parts
 from tests.integration.test_faust_worker import committed
@@ -241,6 +241,23 @@ async def test_what_was_stored_and_not_confirmed_is_confirmed_by_the_next_proces
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     assert not handled
+
+
+async def test_of_records_sent_together_each_is_told_whether_it_arrived(stack: Parts, producer: SteadyProducer) -> None:
+    topic = await make_topic(stack.kafka_settings)
+    too_large = bytes(MAX_RECORD_BYTES + 128 * 1024)
+    values = [b"1", too_large, b"2", b"3"]
+    arrived = await producer.send_each([(topic, b"k", value, ()) for value in values])
+    assert arrived == [True, False, True, True]
+    assert [record.value for record in await read_all(stack.kafka_settings, topic)] == [b"1", b"2", b"3"]
+    assert producer.unacknowledged == 0
+
+
+async def test_without_a_broker_none_of_the_records_sent_together_arrived() -> None:
+    producer = SteadyProducer(KafkaSettings(kafka="127.0.0.1:1"), send_timeout_s=1.0)
+    assert await producer.send_each([("t", b"k", b"v", ())] * 3) == [False] * 3
+    assert producer.unacknowledged == 0
+    await producer.stop()
 
 
 async def ends_of(kafka: KafkaSettings, topic: str) -> dict[TopicPartition, int]:

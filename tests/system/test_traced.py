@@ -56,7 +56,6 @@ def test_one_trace_goes_from_the_webhook_to_the_ledger(world: World, agency: Age
     spans = traced(world, agency, "process usage.v1", jpeg(cropped(agency.picture), 60))
     assert chain(spans, "process usage.v1") == [
         ("intake", REQUEST),
-        ("intake", "send posts.v1"),
         ("matching", "process posts.v1"),
         ("judging", "process sightings.v1"),
         ("royalty", "process usage.v1"),

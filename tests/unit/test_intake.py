@@ -3,16 +3,17 @@
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from standardwebhooks import Webhook as Signer
 
+from services.intake import handlers
 from services.intake.domain import ItemResult, Malformed, Outcome, Parsed, Refused, Webhook, status_of
 from services.intake.generic import parse
-from services.intake.handlers import NotSigned, Parts, UnknownPlatform, take_in, verify
+from services.intake.handlers import Delivery, Marked, NotSigned, Parts, UnknownPlatform, take_in, verify
 from services.intake.signatures import PlatformSecret, new_secret_text, signer_of
 from shared.events import PostFact, PostPublished
 
@@ -256,9 +257,10 @@ class Diary:
     async def of_platform(self, platform: str) -> Sequence[PlatformSecret] | None:
         return [a_secret()] if platform == "instagram" else None
 
-    async def keep(self, webhook: Webhook, signed_by: PlatformSecret, uploads: Mapping[str, bytes]) -> None:
-        self.happened.append("kept")
-        self.uploads |= uploads
+    async def keep(self, several: Sequence[Delivery]) -> None:
+        self.happened += ["kept"] * len(several)
+        for each in several:
+            self.uploads |= each.uploads
 
     async def known(self, event_ids: Sequence[str]) -> set[str]:
         return set(event_ids) & self.marked
@@ -267,9 +269,9 @@ class Diary:
         self.happened.append("marked")
         self.marked |= set(event_ids)
 
-    async def send(self, fact: PostFact) -> bool:
-        self.happened.append("sent")
-        return self.broker
+    async def send(self, several: Sequence[Marked]) -> Sequence[bool]:
+        self.happened += ["sent"] * len(several)
+        return [self.broker] * len(several)
 
 
 def webhook(value: object, *, platform: str = "instagram") -> Webhook:
@@ -281,9 +283,14 @@ async def taken(diary: Diary, value: object) -> tuple[ItemResult, ...]:
     sent = webhook(value)
     secret = await verify(sent, diary.parts)
     assert isinstance(secret, PlatformSecret)
-    answer = await take_in(sent, secret, diary.parts, upload_bytes_max=UPLOAD_BYTES_MAX)
-    assert isinstance(answer, tuple)
-    return answer
+    [results] = await take_in([read_whole(sent, secret)], diary.parts)
+    return results
+
+
+def read_whole(sent: Webhook, secret: PlatformSecret) -> Delivery:
+    delivery = handlers.read(sent, secret, upload_bytes_max=UPLOAD_BYTES_MAX)
+    assert isinstance(delivery, Delivery)
+    return delivery
 
 
 async def test_a_webhook_is_kept_then_sent_then_marked() -> None:
@@ -291,6 +298,21 @@ async def test_a_webhook_is_kept_then_sent_then_marked() -> None:
     [result] = await taken(diary, told())
     assert result.outcome is Outcome.ACCEPTED
     assert diary.happened == ["kept", "sent", "marked"]
+
+
+async def test_of_webhooks_that_come_together_each_is_answered_and_the_same_fact_is_sent_once() -> None:
+    diary = Diary()
+    await taken(diary, told(post_id="known"))
+    diary.happened.clear()
+    same = told(post_id="twice")
+    bodies = [same, told(post_id="known"), {"items": [same, told(post_id="new"), {"type": "nonsense"}]}]
+    answers = await take_in([read_whole(webhook(body), a_secret()) for body in bodies], diary.parts)
+    assert [[result.outcome.value for result in results] for results in answers] == [
+        ["accepted"],
+        ["duplicate"],
+        ["duplicate", "accepted", "invalid"],
+    ]
+    assert diary.happened == ["kept", "kept", "sent", "sent", "marked"]
 
 
 async def test_a_repeat_is_a_duplicate_and_is_not_sent_again() -> None:
