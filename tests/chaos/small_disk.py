@@ -8,8 +8,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 BALLAST = "ballast"
 PIECE = 64 * 1024
 
@@ -49,18 +47,25 @@ def suppress_full() -> Iterator[None]:
             raise
 
 
+class NotMounted(Exception):  # noqa: N818 - the state of the disk
+    """Nobody may mount here."""
+
+
 @contextmanager
 def small_disk(folder: Path, size_mb: int) -> Iterator[SmallDisk]:
-    """Mount it on an empty folder, which is made; skips the test where nobody may mount."""
+    """Mount it on an empty folder, which is made; NotMounted where that takes root, or is not allowed at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    told = subprocess.run(
-        ("mount", "-t", "tmpfs", "-o", f"size={size_mb}m,mode=755", "tmpfs", str(folder)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        told = subprocess.run(
+            ("mount", "-t", "tmpfs", "-o", f"size={size_mb}m,mode=755", "tmpfs", str(folder)),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise NotMounted("a full disk needs the command `mount`, and root") from error
     if told.returncode != 0:
-        pytest.skip(f"a full disk needs root that may mount a tmpfs: {told.stderr.strip()}")
+        raise NotMounted(f"a full disk needs root that may mount a tmpfs: {told.stderr.strip()}")
     disk = SmallDisk(folder)
     try:
         yield disk

@@ -1,6 +1,6 @@
 """The machine fails while posts stream in: a disk is full, a clock jumps by an hour. All goes on alone afterwards.
 
-The full disks are real (a tmpfs each, so these tests need root); a clock is wrong for one process at a time, the
+The full disks are real (a tmpfs each, so their tests need root); a clock is wrong for one process at a time, the
 database keeps the right one. docs/runbook.md argues what no test can play.
 """
 
@@ -26,7 +26,7 @@ from tests.chaos.logs import STAGES
 from tests.chaos.own_clock import RIGHT, set_clock
 from tests.chaos.people import Ledger, Platforms, changes, until_done
 from tests.chaos.play import FOLDER, PROJECT
-from tests.chaos.small_disk import SmallDisk, small_disk
+from tests.chaos.small_disk import NotMounted, SmallDisk, small_disk
 from tests.chaos.tale import Teller
 from tests.chaos.test_faults import health, ready, wait_until
 from tests.streams import read_all
@@ -47,6 +47,13 @@ class Machine:
     ledger: Ledger
     platforms: Platforms
     disks: dict[str, SmallDisk]
+    without_disks: str
+
+    def disk(self, part: str) -> SmallDisk:
+        """The disk of this part; without any the test is skipped, and says what it needs."""
+        if self.without_disks:
+            pytest.skip(self.without_disks)
+        return self.disks[part]
 
     def answers(self, name: str) -> int:
         return self.ledger.answers.get(name, 0)
@@ -75,10 +82,12 @@ def machine() -> Iterator[Machine]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     with ExitStack() as until_the_end:
-        disks = {
-            name: until_the_end.enter_context(small_disk(place, DISKS_MB[name]))
-            for name, place in places(folder.absolute() / "stack").items()
-        }
+        disks, without_disks = {}, ""
+        try:
+            for name, place in places(folder.absolute() / "stack").items():
+                disks[name] = until_the_end.enter_context(small_disk(place, DISKS_MB[name]))
+        except NotMounted as error:
+            without_disks = str(error)
         services = tuple(
             Service(name, (sys.executable, "-m", "tests.chaos.own_clock", name, str(clock_of(folder.absolute(), name))))
             for name in SERVICES
@@ -90,7 +99,7 @@ def machine() -> Iterator[Machine]:
         until_the_end.callback(platforms.finish)
         for change in changes(arena):
             until_done(arena, change)
-        yield Machine(arena, ledger, platforms, disks)
+        yield Machine(arena, ledger, platforms, disks, without_disks)
 
 
 def places(stack: Path) -> dict[str, Path]:
@@ -105,12 +114,13 @@ def clock_of(folder: Path, service: str) -> Path:
 
 @pytest.mark.timeout(400)
 def test_while_the_store_is_full_intake_says_503_and_keeps_nothing_half_and_matching_waits(machine: Machine) -> None:
+    disk = machine.disk("store")
     wait_until(lambda: machine.answers("accepted") > 3, PATIENCE_S)
     # What is accepted meanwhile shows pictures of which nothing is kept yet.
     machine.arena.stack.kill("matching", signal.SIGSTOP)
     accepted = machine.answers("accepted")
     wait_until(lambda: machine.answers("accepted") > accepted + 8, PATIENCE_S)
-    machine.disks["store"].fill()
+    disk.fill()
     refused = machine.answers("503")
     wait_until(lambda: machine.answers("503") > refused + 3, PATIENCE_S)
     accepted = machine.answers("accepted")
@@ -118,31 +128,33 @@ def test_while_the_store_is_full_intake_says_503_and_keeps_nothing_half_and_matc
     wait_until(lambda: "No space left on device" in machine.log_of("matching"), PATIENCE_S)
     wait_until(lambda: machine.answers("503") > refused + 10, PATIENCE_S)
     assert machine.answers("accepted") == accepted
-    files = [each for each in machine.disks["store"].folder.rglob("*") if each.is_file()]
+    files = [each for each in disk.folder.rglob("*") if each.is_file()]
     assert [each for each in files if each.stat().st_size == 0 or "#" in each.name] == []
-    machine.disks["store"].free()
+    disk.free()
     machine.goes_on()
 
 
 @pytest.mark.timeout(300)
 def test_while_the_database_is_full_workers_wait_and_intake_goes_on(machine: Machine) -> None:
-    machine.disks["postgres"].fill()
+    disk = machine.disk("postgres")
+    disk.fill()
     wait_until(lambda: any("DiskFull" in machine.log_of(name) for name in STAGES), PATIENCE_S)
     accepted = machine.answers("accepted")
     wait_until(lambda: machine.answers("accepted") > accepted + 5, PATIENCE_S)
-    machine.disks["postgres"].free()
+    disk.free()
     machine.goes_on()
 
 
 @pytest.mark.long
 @pytest.mark.timeout(400)
 def test_while_the_brokers_disk_is_full_it_stops_and_intake_says_503(machine: Machine) -> None:
+    disk = machine.disk("kafka")
     wait_until(lambda: machine.answers("accepted") > 10, PATIENCE_S)
-    machine.disks["kafka"].fill()
+    disk.fill()
     wait_until(lambda: machine.arena.stack.part("kafka").restarts > 0, 2 * PATIENCE_S)
     refused = machine.answers("503")
     wait_until(lambda: machine.answers("503") > refused + 3, PATIENCE_S)
-    machine.disks["kafka"].free()
+    disk.free()
     machine.arena.stack.wait_ready("kafka", 2 * PATIENCE_S)
     machine.goes_on()
 
