@@ -29,7 +29,7 @@ from shared.kafka.producer import SteadyProducer
 from shared.objects import open_store
 from tests.conftest import Parts
 from tests.inbox import webhooks_in
-from tests.integration.test_kafka_clients import read_all
+from tests.streams import read_all
 
 OPERATOR = Caller("key-operator", "operator", None, livemode=True)
 

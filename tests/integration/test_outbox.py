@@ -20,7 +20,7 @@ from shared.outbox.relay import BATCH_BYTES_MAX, BATCH_MAX, INDEXES_IN_ORDER, UN
 from shared.outbox.store import EventTooLarge
 from tests.builders import NOON, a_consent, a_sighting, a_use_seen, a_version_seen
 from tests.conftest import Parts
-from tests.integration.test_kafka_clients import read_all
+from tests.streams import read_all
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from shared.kafka import Record, connection
 from shared.kafka.deadletters import KafkaDeadLetters
 from shared.kafka.producer import MAX_RECORD_BYTES, NotSent, SteadyProducer
 from tests.conftest import Parts
-from tests.integration.test_kafka_clients import read_all
+from tests.streams import read_all
 
 COMPACTED = {"cleanup.policy": "compact", "min.insync.replicas": "1"}
 
