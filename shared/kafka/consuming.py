@@ -93,9 +93,9 @@ class GroupConsumer:
         return seen(self._confirmed, ends, positions, self._in_hand)
 
     async def _work_next(self, consumer: AIOKafkaConsumer, handle_batch: HandleBatch) -> None:
-        if self._stored:
-            ours = {part: offset for part, offset in self._stored.items() if part in consumer.assignment()}
-            self._stored = {}
+        ours = {part: offset for part, offset in self._stored.items() if part in consumer.assignment()}
+        self._stored = {}
+        if ours:
             await _confirm(consumer, ours)
         fetched = await consumer.getmany(timeout_ms=500, max_records=self._batch_max)
         self._in_hand = {partition: messages[0].offset for partition, messages in fetched.items()}

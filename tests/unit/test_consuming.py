@@ -25,13 +25,14 @@ class AssignsWhileFetching:
     def __init__(self, **_options: Any) -> None:
         self.committed: list[Mapping[TopicPartition, int]] = []
         self.fetches = 0
+        self.ours = True
         self.done = asyncio.Event()
 
     def subscribe(self, _topics: Sequence[str], *, listener: Any) -> None:
         self.listener = listener
 
     def assignment(self) -> set[TopicPartition]:
-        return {PART}
+        return {PART} if self.ours else set()
 
     def seek(self, _part: TopicPartition, offset: int) -> None:
         self.sought = offset
@@ -49,6 +50,8 @@ class AssignsWhileFetching:
         return 313
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        if not offsets:
+            raise ValueError(offsets)  # as aiokafka does
         self.committed.append(offsets)
 
     async def getmany(self, **_options: Any) -> dict[TopicPartition, list[Any]]:
@@ -62,11 +65,36 @@ class AssignsWhileFetching:
         return {}
 
 
-async def test_what_is_confirmed_never_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+class RevokedBeforeFetching(AssignsWhileFetching):
+    """Its partition goes to another worker before it has fetched anything, and comes back with nothing new."""
+
+    async def start(self) -> None:
+        await super().start()
+        self.ours = False
+
+    async def getmany(self, **_options: Any) -> dict[TopicPartition, list[Any]]:
+        self.fetches += 1
+        if self.fetches == 1:
+            self.ours = True
+            await self.listener.on_partitions_assigned([PART])
+        elif self.fetches > 2:
+            self.done.set()
+            await asyncio.sleep(60)
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "confirmed"),
+    [(AssignsWhileFetching, [309, 313]), (RevokedBeforeFetching, [309])],
+    ids=["assigned", "revoked"],
+)
+async def test_what_is_confirmed_is_what_is_stored_and_never_goes_back(
+    monkeypatch: pytest.MonkeyPatch, kind: type[AssignsWhileFetching], confirmed: list[int]
+) -> None:
     made: list[AssignsWhileFetching] = []
 
     def make(**options: Any) -> AssignsWhileFetching:
-        made.append(AssignsWhileFetching(**options))
+        made.append(kind(**options))
         return made[-1]
 
     monkeypatch.setattr(consuming, "AIOKafkaConsumer", make)
@@ -89,4 +117,4 @@ async def test_what_is_confirmed_never_goes_back(monkeypatch: pytest.MonkeyPatch
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-    assert [offsets[PART] for offsets in made[0].committed] == [309, 313]
+    assert [offsets[PART] for offsets in made[0].committed] == confirmed
