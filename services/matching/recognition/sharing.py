@@ -63,12 +63,12 @@ def partners(entry: Entry, shelf: Shelf) -> list[Likeness]:
     ]
     supports = _supports(entry, groups)
     likely = np.flatnonzero(supports >= SUPPORT_MIN).tolist()
-    likely.sort(key=lambda number: (-supports[number], *_in_order(entry, groups[number][0])))
+    likely.sort(key=lambda number: (-supports[number], *_by_id(entry, groups[number][0])))
     found = (likeness for number in likely for likeness in _likeness(entry, *groups[number]))
     return list(islice(found, PARTNERS_MAX))
 
 
-def _in_order(one: Entry, other: Entry) -> tuple[str, str]:
+def _by_id(one: Entry, other: Entry) -> tuple[str, str]:
     first, second = sorted((one.reference_id, other.reference_id))
     return first, second
 
