@@ -13,8 +13,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect
 
-from services.intake.domain import ItemResult, Malformed, Outcome, Webhook, status_of
-from services.intake.handlers import Delivery, NotSigned, Parts, UnknownPlatform, read, take_in, verify
+from services.intake.domain import Delivery, ItemResult, Malformed, Outcome, Webhook, status_of
+from services.intake.handlers import NotSigned, Parts, UnknownPlatform, read, take_in, verify
 from services.intake.metrics import ITEMS, WEBHOOK_SECONDS, WEBHOOKS
 from services.intake.settings import IntakeSettings
 from services.intake.signatures import PlatformSecret, new_secret_text

@@ -1,11 +1,12 @@
 """What a webhook says, and what intake answers: parsing of posts, doubtful times, outcomes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
 from shared.events import PostFact
+from shared.tracing import carried
 
 FUTURE_TOLERANCE = timedelta(minutes=5)
 LATE_WITHOUT_BACKFILL = timedelta(days=7)
@@ -44,6 +45,37 @@ class Parsed:
 
     items: Sequence[Item]
     uploads: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A fact, what it is remembered by, and the trace that it is part of."""
+
+    fact: PostFact
+    event_id: str
+    mark: str
+    traceparent: str | None = None
+
+    @classmethod
+    def of(cls, fact: PostFact) -> "Marked":
+        """Of a fact that was read."""
+        event_id = str(fact.event_id())
+        # The same fact with `backfill` and without are one fact, but the second copy still tells whether it is live.
+        return cls(fact, event_id, f"{event_id}:backfill" if fact.backfill else event_id, carried())
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A verified webhook that was read: an item per event in their order, and its images by SHA-256."""
+
+    webhook: Webhook
+    secret_id: str
+    items: Sequence[Marked | Refused]
+    uploads: Mapping[str, bytes]
+
+    def facts(self) -> Iterator[Marked]:
+        """The items that are facts."""
+        return (item for item in self.items if isinstance(item, Marked))
 
 
 class Outcome(Enum):

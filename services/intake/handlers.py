@@ -1,14 +1,12 @@
 """One function per request: take a webhook in, and keep the promise that accepted is kept."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from services.intake import generic
-from services.intake.domain import ItemResult, Malformed, Outcome, Refused, Webhook
+from services.intake.domain import Delivery, ItemResult, Malformed, Marked, Outcome, Refused, Webhook
 from services.intake.signatures import PlatformSecret, signer_of
-from shared.events import PostFact
-from shared.tracing import carried
 
 
 class Secrets(Protocol):
@@ -21,7 +19,7 @@ class Secrets(Protocol):
 class Inbox(Protocol):
     """Raw bodies and uploads, kept until what they proved needs no proof any more."""
 
-    async def keep(self, several: "Sequence[Delivery]") -> None:
+    async def keep(self, several: Sequence[Delivery]) -> None:
         """Store bodies with the headers that signed them, and their images by SHA-256; durable when this returns."""
 
 
@@ -38,7 +36,7 @@ class Marks(Protocol):
 class Stream(Protocol):
     """posts.v1."""
 
-    async def send(self, several: "Sequence[Marked]") -> Sequence[bool]:
+    async def send(self, several: Sequence[Marked]) -> Sequence[bool]:
         """Send facts and wait for the broker's acknowledgements; False for each that did not come in time."""
 
 
@@ -68,37 +66,6 @@ async def verify(webhook: Webhook, parts: Parts) -> PlatformSecret | UnknownPlat
     if candidates is None:
         return UnknownPlatform()
     return signer_of(webhook.body, webhook.headers, candidates, webhook.received_at) or NotSigned()
-
-
-@dataclass(frozen=True)
-class Marked:
-    """A fact, what it is remembered by, and the trace that it is part of."""
-
-    fact: PostFact
-    event_id: str
-    mark: str
-    traceparent: str | None = None
-
-    @classmethod
-    def of(cls, fact: PostFact) -> "Marked":
-        """Of a fact that was read."""
-        event_id = str(fact.event_id())
-        # The same fact with `backfill` and without are one fact, but the second copy still tells whether it is live.
-        return cls(fact, event_id, f"{event_id}:backfill" if fact.backfill else event_id, carried())
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """A verified webhook that was read: an item per event in their order, and its images by SHA-256."""
-
-    webhook: Webhook
-    secret_id: str
-    items: Sequence[Marked | Refused]
-    uploads: Mapping[str, bytes]
-
-    def facts(self) -> Iterator[Marked]:
-        """The items that are facts."""
-        return (item for item in self.items if isinstance(item, Marked))
 
 
 def read(webhook: Webhook, secret: PlatformSecret, *, upload_bytes_max: int) -> Delivery | Malformed:

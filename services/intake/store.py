@@ -12,7 +12,7 @@ from psycopg.rows import DictRow
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from services.intake.handlers import Delivery, Marked
+from services.intake.domain import Delivery, Marked
 from services.intake.metrics import DOUBTFUL, MARKS_MISSED, UNACKNOWLEDGED
 from services.intake.signatures import PlatformSecret
 from shared.access import Caller

@@ -30,6 +30,7 @@ FOLDER = PROJECT / "var" / "chaos"
 SETTLE_S = 240.0
 CALM_S = 3.0
 MOVES_SHOWN_MAX = 60
+HIT_AGAIN_MAX = 3
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,11 @@ def _kill(arena: Arena, monkey: Monkey, plan: Plan, console: Console) -> None:
             monkey.move(move)
             progress.update(task, advance=1, description=move)
             time.sleep(plan.pause_s * chance.uniform(0.3, 1.7))
+    # A kill may find a batch that was confirmed in this moment: a stage in which nothing came twice is hit again.
+    for _ in range(HIT_AGAIN_MAX):
+        for stage in [stage for stage, count in monkey.watch.handled_twice_by_kills().items() if not count]:
+            monkey.move(f"kill in hand {stage}")
+            time.sleep(plan.pause_s)
 
 
 def settle(arena: Arena, ledger: Ledger, console: Console) -> Findings:

@@ -5,8 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from obstore.store import MemoryStore
 
-from services.intake.domain import Webhook
-from services.intake.handlers import Delivery
+from services.intake.domain import Delivery, Webhook
 from services.intake.store import ObjectInbox
 from tests.inbox import webhooks_in
 

@@ -11,9 +11,9 @@ import pytest
 from standardwebhooks import Webhook as Signer
 
 from services.intake import handlers
-from services.intake.domain import ItemResult, Malformed, Outcome, Parsed, Refused, Webhook, status_of
+from services.intake.domain import Delivery, ItemResult, Malformed, Marked, Outcome, Parsed, Refused, Webhook, status_of
 from services.intake.generic import parse
-from services.intake.handlers import Delivery, Marked, NotSigned, Parts, UnknownPlatform, take_in, verify
+from services.intake.handlers import NotSigned, Parts, UnknownPlatform, take_in, verify
 from services.intake.signatures import PlatformSecret, new_secret_text, signer_of
 from shared.events import PostFact, PostPublished
 
