@@ -8,6 +8,9 @@ from aiokafka.helpers import create_ssl_context
 from pydantic import SecretStr
 
 METADATA_PAUSE_S = 0.25
+# A broker that has just come back may not know a topic yet. The leader of a group then deals its partitions to nobody,
+# and deals again only when it has asked anew: after five minutes, if it were left to aiokafka.
+METADATA_MAX_AGE_MS = 5_000
 
 
 class KafkaAddress(Protocol):
@@ -30,7 +33,11 @@ class KafkaAddress(Protocol):
 def connection(address: KafkaAddress) -> dict[str, Any]:
     """The keyword arguments that aiokafka's clients take for this address."""
     protocol = address.kafka_security_protocol
-    arguments: dict[str, Any] = {"bootstrap_servers": address.kafka.split(","), "security_protocol": protocol}
+    arguments: dict[str, Any] = {
+        "bootstrap_servers": address.kafka.split(","),
+        "security_protocol": protocol,
+        "metadata_max_age_ms": METADATA_MAX_AGE_MS,
+    }
     if protocol.endswith("SSL"):
         arguments["ssl_context"] = create_ssl_context(cafile=address.kafka_ca_file)
     if protocol.startswith("SASL"):

@@ -15,7 +15,7 @@ from aiokafka import TopicPartition
 from aiokafka.helpers import create_ssl_context
 
 # Before faust, so that aiokafka is mended when faust takes hold of it.
-from shared.kafka.client import KafkaAddress, be_patient_with_metadata
+from shared.kafka.client import METADATA_MAX_AGE_MS, KafkaAddress, be_patient_with_metadata
 from shared.kafka.consuming import LEFT_UNCONFIRMED, HandleBatch
 from shared.kafka.records import Record
 from shared.kafka.spans import processing
@@ -81,6 +81,7 @@ def _build_app(address: KafkaAddress, *, group: str, data_dir: str, batch_max: i
         broker_max_poll_records=max(batch_max, 200),
         consumer_max_fetch_size=FETCH_MAX_BYTES,
         consumer_auto_offset_reset="earliest",
+        consumer_metadata_max_age_ms=METADATA_MAX_AGE_MS,
         producer_request_timeout=30.0,
         key_serializer="raw",
         value_serializer="raw",

@@ -35,8 +35,8 @@ async def admin_of(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
         await admin.close()
 
 
-async def make_topic(kafka: KafkaSettings) -> str:
-    name = f"faust-{uuid.uuid4().hex}"
+async def make_topic(kafka: KafkaSettings, name: str = "") -> str:
+    name = name or f"faust-{uuid.uuid4().hex}"
     async with admin_of(kafka) as admin:
         await admin.create_topics([NewTopic(name, 2, 1), NewTopic(f"{name}.dlq", 1, 1)])
     return name
@@ -88,6 +88,20 @@ async def test_batches_arrive_in_order_per_partition(stack: Parts) -> None:
     for partition in range(2):
         offsets = [record.offset for record in seen if record.partition == partition]
         assert offsets == sorted(offsets)
+
+
+async def test_a_worker_whose_broker_did_not_know_the_topic_yet_works_it_once_it_does(stack: Parts) -> None:
+    # As a broker that has just come back may answer: the partitions were then dealt to nobody.
+    topic, seen = f"faust-{uuid.uuid4().hex}", list[bytes]()
+
+    async def handle(records: Sequence[Record]) -> None:
+        seen.extend(record.value or b"" for record in records)
+
+    async with consuming(stack, topic, handle):
+        await asyncio.sleep(5.0)
+        await make_topic(stack.kafka_settings, topic)
+        await produce(stack.kafka_settings, topic, numbered(0, 20))
+        await until(lambda: sorted(seen) == sorted(numbered(0, 20)))
 
 
 async def test_poison_goes_to_the_dead_letters_and_the_stream_moves_on(stack: Parts) -> None:

@@ -23,8 +23,10 @@ from tests.integration.test_faust_worker import committed
 from tests.streams import read_all
 
 
-async def make_topic(kafka: KafkaSettings, *, partitions: int = 3, configs: dict[str, str] | None = None) -> str:
-    name = f"test-{uuid.uuid4().hex}"
+async def make_topic(
+    kafka: KafkaSettings, name: str = "", *, partitions: int = 3, configs: dict[str, str] | None = None
+) -> str:
+    name = name or f"test-{uuid.uuid4().hex}"
     admin = AIOKafkaAdminClient(**connection(kafka))
     await admin.start()
     try:
@@ -209,6 +211,26 @@ async def test_a_group_consumer_confirms_what_was_stored_and_nothing_else(
     second.cancel()
     await asyncio.gather(second, return_exceptions=True)
     assert again == first == [str(number).encode() for number in range(5)]
+
+
+async def test_a_group_whose_broker_did_not_know_the_topic_yet_works_it_once_it_does(
+    stack: Parts, producer: SteadyProducer
+) -> None:
+    # As a broker that has just come back may answer: the partitions were then dealt to nobody.
+    topic, worked = f"test-{uuid.uuid4().hex}", asyncio.Event()
+
+    async def store(_records: Sequence[Record]) -> None:
+        worked.set()
+
+    running = asyncio.create_task(GroupConsumer(stack.kafka_settings, group=f"g-{topic}", topics=[topic]).run(store))
+    try:
+        await asyncio.sleep(5.0)
+        await make_topic(stack.kafka_settings, topic)
+        await producer.send(topic, key=b"k", value=b"v")
+        await asyncio.wait_for(worked.wait(), 40)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_what_was_stored_and_not_confirmed_is_confirmed_by_the_next_process(
