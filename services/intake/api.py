@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, assert_never
 from uuid import uuid4
@@ -12,6 +12,7 @@ from fastapi import Depends, FastAPI, HTTPException, Path, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect
+from starlette.routing import Route
 
 from services.intake.domain import Delivery, ItemResult, Malformed, Outcome, Webhook, status_of
 from services.intake.handlers import NotSigned, Parts, UnknownPlatform, read, take_in, verify
@@ -69,8 +70,8 @@ class Gate:
         self._bytes = 0
         self._under_way: Counter[str] = Counter()
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[None]:
+    @contextmanager
+    def reading(self) -> Iterator[None]:
         """Let one body be read, whoever sends it; 503 when too many are, or when the broker is behind."""
         if self._producer.unacknowledged >= self._settings.unacknowledged_max:
             raise _refusal(503, "The stream is behind; send again later")
@@ -82,8 +83,8 @@ class Gate:
         finally:
             self._bodies -= 1
 
-    @asynccontextmanager
-    async def memory(self) -> AsyncIterator[Callable[[int], None]]:
+    @contextmanager
+    def memory(self) -> Iterator[Callable[[int], None]]:
         """Count the bytes that a request holds until its answer; what this gives takes more, or refuses with 503."""
         held = 0
 
@@ -99,8 +100,8 @@ class Gate:
         finally:
             self._bytes -= held
 
-    @asynccontextmanager
-    async def passage(self, platform: str) -> AsyncIterator[None]:
+    @contextmanager
+    def passage(self, platform: str) -> Iterator[None]:
         """Let one verified request through; 429 for a platform that sends too much at once.
 
         Verified, so that nobody spends the places of a platform but the platform.
@@ -133,18 +134,18 @@ def _add_webhooks(app: FastAPI, settings: IntakeSettings, parts: Parts, gate: Ga
         lambda several: take_in(several, parts), weight=lambda delivery: len(delivery.items)
     )
 
-    @app.post("/v1/platforms/{platform}/webhooks", status_code=202)
-    async def receive(platform: InPath, request: Request) -> JSONResponse:
+    async def receive(request: Request) -> JSONResponse:
         with WEBHOOK_SECONDS.time():
             try:
-                await _well_named(platform)
-                async with gate.memory() as hold:
-                    async with gate.reading():
-                        await _refuse_strangers(platform, request, parts, settings.webhook_bytes_max)
+                platform = await _well_named(request.path_params["platform"])
+                headers = dict(request.headers)
+                with gate.memory() as hold:
+                    with gate.reading():
+                        await _refuse_strangers(platform, headers, parts, settings.webhook_bytes_max)
                         body = await _body(request, settings, hold)
-                    webhook = Webhook(platform, dict(request.headers), body, datetime.now(UTC))
+                    webhook = Webhook(platform, headers, body, datetime.now(UTC))
                     secret = await _secret_of(webhook, parts)
-                    async with gate.passage(platform):
+                    with gate.passage(platform):
                         delivery = read(webhook, secret, upload_bytes_max=settings.upload_bytes_max)
                         if isinstance(delivery, Malformed):
                             raise HTTPException(400, delivery.problem)
@@ -156,14 +157,17 @@ def _add_webhooks(app: FastAPI, settings: IntakeSettings, parts: Parts, gate: Ga
         WEBHOOKS.labels(str(answer.status_code)).inc()
         return answer
 
+    # Starlette's own route, the first to be tried: the body is read by hand, and FastAPI has nothing to resolve.
+    app.router.routes.insert(0, Route("/v1/platforms/{platform}/webhooks", receive, methods=["POST"]))
 
-async def _refuse_strangers(platform: str, request: Request, parts: Parts, bytes_max: int) -> None:
+
+async def _refuse_strangers(platform: str, headers: Mapping[str, str], parts: Parts, bytes_max: int) -> None:
     """Whoever cannot succeed is told before the body is read."""
     if await parts.secrets.of_platform(platform) is None:
         raise _no_platform(platform)
-    if not all(name in request.headers for name in SIGNED_HEADERS):
+    if not all(name in headers for name in SIGNED_HEADERS):
         raise _not_signed()
-    length = request.headers.get("content-length", "")
+    length = headers.get("content-length", "")
     if length.isdecimal() and int(length[:20]) > bytes_max:
         raise _too_large(bytes_max)
 

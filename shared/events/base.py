@@ -39,11 +39,14 @@ class Event(Value):
         """The id derived from the cause of the event."""
         raise NotImplementedError
 
-    def encode(self) -> bytes:
-        """The CloudEvent in structured JSON, UTF-8; the same event always gives the same bytes."""
+    def encode(self, *, event_id: str | None = None) -> bytes:
+        """The CloudEvent in structured JSON, UTF-8; the same event always gives the same bytes.
+
+        `event_id`: its id, from a caller who has derived it already.
+        """
         envelope: dict[str, Any] = {
             "specversion": "1.0",
-            "id": str(self.event_id()),
+            "id": event_id or str(self.event_id()),
             "source": f"/twintally/{self.topic.owner.replace(' ', '-')}",
             "type": self.type,
             "subject": self.message_key(),

@@ -5,12 +5,13 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from shared.events.base import FactEvent, content_digest
+from shared.events.base import ATTRIBUTES, FactEvent, content_digest
 from shared.events.topics import POSTS
 from shared.ids import derived_id
 from shared.values import Id, Platform, Territory, UtcDatetime, Value
 
 COUNT_MAX = 2**63 - 1
+_NOT_TOLD = ATTRIBUTES | {"time_doubtful", "backfill"}
 MEDIA_MAX = 20
 
 MediaUse = Literal["organic", "paid", "story"]
@@ -83,8 +84,7 @@ class PostFact(FactEvent):
 
     def content(self) -> dict[str, Any]:
         """Without what intake noted about its own receipt: a late repeat is the same fact."""
-        told = super().content()
-        return {name: value for name, value in told.items() if name not in {"time_doubtful", "backfill"}}
+        return self.model_dump(mode="json", exclude=set(_NOT_TOLD), exclude_defaults=True)
 
 
 class PostPublished(PostFact):
