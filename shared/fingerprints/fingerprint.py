@@ -108,6 +108,12 @@ class QueryFingerprint:
     original_px: tuple[int, int]
     features: Features
 
+    @property
+    def too_plain(self) -> TooPlain | None:
+        """Why a reference like this would be refused, if it would: that nothing matched then says little."""
+        height, width = self.grey.shape
+        return too_plain(self.features, (width, height))
+
     def to_bytes(self) -> bytes:
         """The picture without loss (features are found again), so that a later search gives the same answer."""
         height, width = self.grey.shape
@@ -131,12 +137,9 @@ def fingerprint_reference(picture: Picture) -> Fingerprint | TooPlain:
     """Fingerprint of a picture to be registered, or why it could not be recognised later."""
     features = find_features(picture.grey, REFERENCE)
     height, width = picture.grey.shape
-    span = _span_share(features.points, width * height)
-    measured = {"points": float(len(features)), "span_share": round(span, 4)}
-    if len(features) < POINTS_MIN:
-        return TooPlain(f"too plain to recognise: {len(features)} points where {POINTS_MIN} are needed", measured)
-    if span < SPAN_SHARE_MIN:
-        return TooPlain("too plain to recognise: everything that stands out sits in one small place", measured)
+    plain = too_plain(features, (width, height))
+    if plain is not None:
+        return plain
     thumbnail = _small_jpeg(picture.grey)
     # Points are rounded as bytes round them: an index built from events equals the one at registration.
     return Fingerprint(
@@ -152,6 +155,17 @@ def fingerprint_reference(picture: Picture) -> Fingerprint | TooPlain:
 def fingerprint_query(picture: Picture) -> QueryFingerprint:
     """Fingerprint of a published picture."""
     return QueryFingerprint(picture.grey, (picture.width_px, picture.height_px), find_features(picture.grey, QUERY))
+
+
+def too_plain(features: Features, size_px: tuple[int, int]) -> TooPlain | None:
+    """The one rule, for references and queries: too few points, or all in one small place of a (width, height)."""
+    span = _span_share(features.points, size_px[0] * size_px[1])
+    measured = {"points": float(len(features)), "span_share": round(span, 4)}
+    if len(features) < POINTS_MIN:
+        return TooPlain(f"too plain to recognise: {len(features)} points where {POINTS_MIN} are needed", measured)
+    if span < SPAN_SHARE_MIN:
+        return TooPlain("too plain to recognise: everything that stands out sits in one small place", measured)
+    return None
 
 
 def _span_share(points: Singles, area: int) -> float:

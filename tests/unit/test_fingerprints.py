@@ -256,3 +256,11 @@ def test_a_small_mark_on_a_plain_wall_is_too_plain():
     wall = Image.new("RGB", (1200, 900), "ivory")
     wall.paste(drawn(100, 80), (1050, 780))
     assert isinstance(fingerprint_reference(decoded(encoded(wall))), TooPlain)
+
+
+def test_a_query_is_too_plain_by_the_rule_of_registration():
+    wall = Image.new("RGB", (1200, 900), "ivory")
+    assert "0 points" in fingerprint_query(decoded(encoded(wall))).too_plain.reason
+    wall.paste(drawn(100, 80), (1050, 780))
+    assert "one small place" in fingerprint_query(decoded(encoded(wall))).too_plain.reason
+    assert fingerprint_query(decoded(encoded(drawn(640, 480)))).too_plain is None

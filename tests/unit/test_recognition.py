@@ -2,7 +2,6 @@
 
 import io
 import itertools
-import json
 import threading
 from functools import cache
 
@@ -11,7 +10,6 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from services.matching.recognition import Match, ReferenceIndex, shelf, warm_up
-from services.matching.recognition.folder import search_folder
 from services.matching.recognition.geometry import describe, mirror, scaling, shift, unturned
 from shared.fingerprints import (
     Fingerprint,
@@ -190,10 +188,31 @@ def test_matches_are_sorted_by_score_then_by_id():
         (mirror(100), "mirrored"),
         (shift(-50, 0) @ scaling((100, 100), (200, 200)), "cropped to 25 %, scaled to 200 %"),
         (scaling((100, 100), (50, 50)), "scaled to 50 %, on 25 % of the picture"),
+        (np.array([[1, -0.02, 0], [0.02, 1, 0], [0, 0, 1.0]]), "rotated 1 degree clockwise"),
     ],
 )
 def test_a_transform_is_told_in_words(matrix, words):
     assert describe(matrix, (100, 100), (100, 100)) == words
+
+
+@pytest.mark.parametrize(("share", "words"), [(0.12, "12 % covered"), (0.02, "unchanged")])
+def test_how_much_is_covered_is_told_from_a_share_that_compression_alone_does_not_reach(share, words):
+    assert describe(np.eye(3), (100, 100), (100, 100), share) == words
+
+
+def sticker(image: Image.Image) -> Image.Image:
+    """A fifth of the picture covered."""
+    image = image.copy()
+    image.paste(drawn(78, 286, 215), (180, 140))
+    return image
+
+
+def test_what_covers_a_copy_is_told_and_a_poor_copy_is_not_called_covered(index):
+    (covered,) = index.search(query(sticker(drawn(2))), livemode=True)
+    share = int(covered.description.partition(" % covered")[0].split()[-1])
+    assert 10 <= share <= 30
+    (poor,) = index.search(query(drawn(2), 5), livemode=True)
+    assert "covered" not in poor.description
 
 
 def test_a_quarter_turn_is_told_in_words():
@@ -430,28 +449,3 @@ def test_searches_go_on_while_references_come_and_go():
     assert not searcher.is_alive()
     assert len(seen) > 3
     assert all(names_seen == ["stays"] for names_seen in seen)
-
-
-# --- a folder ------------------------------------------------------------------------------------------------
-
-
-def test_a_folder_is_searched_and_a_broken_file_stops_nothing(tmp_path):
-    references, queries, out = tmp_path / "references", tmp_path / "queries", tmp_path / "results.jsonl"
-    (references / "anna").mkdir(parents=True)
-    queries.mkdir()
-    for seed in (1, 2):
-        (references / "anna" / f"{seed}.jpg").write_bytes(encoded(posing(seed)))
-    (references / "beside.jpg").write_bytes(encoded(drawn(3)))
-    (references / "plain.png").write_bytes(encoded(Image.new("RGB", (300, 300))))
-    (queries / "a.jpg").write_bytes(encoded(drawn(3).crop((50, 50, 600, 450))))
-    (queries / "b.jpg").write_bytes(b"broken")
-    (queries / "c.jpg").write_bytes(encoded(posing(2)))
-    assert search_folder(references, queries, out, 1) == (3, 1)
-    rows = {row["query"]: row for row in map(json.loads, out.read_text().splitlines())}
-    assert [match["reference"] for match in rows["a.jpg"]["matches"]] == ["beside.jpg"]
-    assert "cropped" in rows["a.jpg"]["matches"][0]["transform"]
-    assert len(rows["a.jpg"]["matches"][0]["region"]) == 4
-    assert rows["b.jpg"]["matches"] == []
-    assert "not an image" in rows["b.jpg"]["error"]
-    assert "anna/2.jpg" in [match["reference"] for match in rows["c.jpg"]["matches"]]
-    assert all(row["cpu_ms"] >= 0 for row in rows.values())

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from services.matching.recognition.votes import fit
-from shared.fingerprints.compiled import Bits, Counts, Flags, Floats, Singles, compiled, hamming
+from shared.fingerprints.compiled import Bits, Counts, Floats, Singles, compiled, hamming
 from shared.fingerprints.features import Features
 
 CELLS = 24  # a side of the grid over the query's points
@@ -170,11 +170,6 @@ class Alignment:
     def meeting(self) -> int:
         """Points that found their partner."""
         return int((self.partners >= 0).sum())
-
-    def without(self, shared: Flags) -> tuple[int, int, float]:
-        """Meeting points, points inside and tight share when the flagged points are no evidence."""
-        own = int(((self.partners >= 0) & ~shared).sum())
-        return own, max(1, round(self.inside * float((~shared).mean()))), self.tight_share * own / max(1, self.meeting)
 
 
 def align(source: Features, target: Features, grid: Grid, matrix: Floats) -> Alignment:

@@ -1,22 +1,25 @@
 """Pixels against pixels: two aligned pictures, compared block by block at thumbnail size.
 
 A block of 24 px counts when it is covered by the query, textured on either side and not shared with another twin. It
-agrees when its grey values correlate, and more so when its details (a band-pass) do.
+agrees when its grey values correlate, and more so when its details (a band-pass) do, and when it stays in place.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
 
 from services.matching.recognition.geometry import inverse, scaling
+from services.matching.recognition.staying import in_place
 from shared.fingerprints.compiled import Flags, Floats, Grey, Singles, compiled
 
 TILE_PX = 12
 BLOCK_PIXELS = (2 * TILE_PX) ** 2
+AGREES, AGREES_CLOSELY = 0.75, 0.9
 COVERED_MIN_PX = 570
 TEXTURE_MIN, QUERY_TEXTURE_MIN = 12.0, 40.0
 SCALE_MIN, SCALE_MAX = 0.05, 12.0
@@ -39,8 +42,13 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Blocks:
-    """Correlations and textures of the blocks (rows, columns) of an aligned pair; `covered` where the query is."""
+    """Correlations and textures of the blocks (rows, columns) of an aligned pair; `covered` where the query is.
 
+    own, laid: the softened pixels of the thumbnail and of the query laid over it.
+    """
+
+    own: Grey
+    laid: Grey
     grey: Singles
     details: Singles
     own_texture: Singles
@@ -51,6 +59,11 @@ class Blocks:
     def telling(self) -> Flags:
         """Blocks that are covered and textured on either side."""
         return self.covered & ((self.query_texture > QUERY_TEXTURE_MIN) | (self.own_texture > TEXTURE_MIN))
+
+    @cached_property
+    def in_place(self) -> Flags:
+        """Telling blocks that agree and stay in place."""
+        return in_place(self.own, self.laid, self.telling & (self.grey > AGREES))
 
     @property
     def textured(self) -> Flags:
@@ -137,8 +150,9 @@ def compare(view: View, query: Grey, matrix: Floats) -> Blocks | None:
     if covered is None:
         return None
     over: Grey = laid.astype(np.uint8, copy=False)
-    maps = _block_maps(view.soft, _soft(over), view.details, _details(over), covered)
-    return Blocks(maps[0], maps[1], maps[2], maps[3], maps[4] >= COVERED_MIN_PX)
+    soft = _soft(over)
+    maps = _block_maps(view.soft, soft, view.details, _details(over), covered)
+    return Blocks(view.soft, soft, maps[0], maps[1], maps[2], maps[3], maps[4] >= COVERED_MIN_PX)
 
 
 def _covered(shape: tuple[int, ...], query_shape: tuple[int, ...], matrix: Floats) -> Grey | None:

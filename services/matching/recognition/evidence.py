@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from services.matching.recognition.blocks import Blocks
+from services.matching.recognition.blocks import AGREES, AGREES_CLOSELY, Blocks
 from services.matching.recognition.geometry import Region, area, overlap
 from shared.fingerprints.compiled import Flags, Floats
 
-AGREES, AGREES_CLOSELY = 0.75, 0.9
+# Something else is seen there. Compression of the worst kind makes faint texture differ, hence a minimum.
+DIFFERS_GREY, DIFFERS_DETAILS, DIFFERS_TEXTURE_MIN = 0.3, 0.5, 60.0
 BLOCKS_MIN = 8
 SHARE_MIN = 0.38
 FEW_BLOCKS, FEW_BLOCKS_COVER_MIN = 20, 0.5
@@ -31,7 +32,11 @@ IMPOSSIBLE = -9.0
 
 @dataclass(frozen=True)
 class Agreement:
-    """How the telling blocks of an aligned pair agree: shares of all telling blocks, and the median."""
+    """How the telling blocks of an aligned pair agree: shares of all telling blocks, and the median.
+
+    in_place: how many of them agree and stay in place; different: the share of them that show something else, which is
+    told and proves nothing.
+    """
 
     blocks: int
     grey: float = 0.0
@@ -39,6 +44,8 @@ class Agreement:
     details: float = 0.0
     details_closely: float = 0.0
     median_grey: float = 0.0
+    in_place: int = 0
+    different: float = 0.0
 
     @classmethod
     def of(cls, blocks: Blocks, shared: Flags | None) -> Agreement:
@@ -54,16 +61,16 @@ class Agreement:
             float((details > AGREES).mean()),
             float((details > AGREES_CLOSELY).mean()),
             float(np.median(grey)),
+            int(blocks.in_place[telling].sum()),
+            _different_share(blocks, telling),
         )
 
 
-@dataclass(frozen=True)
-class Meeting:
-    """How the points of an aligned pair meet."""
-
-    inside: int
-    median_bits: float
-    tight_share: float
+def _different_share(blocks: Blocks, telling: Flags) -> float:
+    """Share of the telling blocks that are clearly different; blocks that are flat on both sides are not among them."""
+    texture = np.maximum(blocks.own_texture, blocks.query_texture)[telling]
+    unlike = (blocks.grey[telling] < DIFFERS_GREY) & (blocks.details[telling] < DIFFERS_DETAILS)
+    return float((unlike & (texture > DIFFERS_TEXTURE_MIN)).mean())
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,23 +88,23 @@ def _odds(share: float) -> float:
     return math.log((share + 0.02) / (1.02 - share))
 
 
-def _features(agreement: Agreement, meeting: Meeting) -> dict[str, float]:
+def _features(agreement: Agreement, median_bits: float) -> dict[str, float]:
     return {
-        "odds_grey_agrees": _odds(agreement.grey),
         "odds_grey_agrees_closely": _odds(agreement.grey_closely),
-        "odds_details_agree_closely": _odds(agreement.details_closely),
         "odds_details_agree": _odds(agreement.details),
-        "median_distance": min(80.0, meeting.median_bits) / 80,
-        "log_tight_points": math.log(1 + meeting.tight_share * meeting.inside),
-        "log_blocks": min(math.log(max(1, agreement.blocks)), 4.0),
+        "median_distance": min(80.0, median_bits) / 80,
+        "log_blocks_in_place": math.log(1 + agreement.in_place),
     }
 
 
-def log_odds(agreement: Agreement, meeting: Meeting) -> float:
-    """Log odds that an aligned pair is a copy; IMPOSSIBLE when too few blocks count or agree."""
+def log_odds(agreement: Agreement, median_bits: float) -> float:
+    """Log odds that an aligned pair is a copy; IMPOSSIBLE when too few blocks count or agree.
+
+    median_bits: how far the descriptors of meeting points are apart.
+    """
     if agreement.blocks < BLOCKS_MIN or max(agreement.grey, agreement.details) < SHARE_MIN:
         return IMPOSSIBLE
-    features = _features(agreement, meeting)
+    features = _features(agreement, median_bits)
     return INTERCEPT + sum(weight * features[name] for name, weight in WEIGHTS.items())
 
 
@@ -109,11 +116,11 @@ def log_odds_of_frames(agreement: Agreement) -> float:
     return IMPOSSIBLE
 
 
-def is_doubtful(agreement: Agreement, meeting: Meeting) -> bool:
+def is_doubtful(agreement: Agreement, median_bits: float) -> bool:
     """Whether a sharper alignment could change the answer."""
     if agreement.blocks < BLOCKS_MIN or agreement.grey < DOUBT_SHARE_MIN or agreement.grey_closely >= AGREES:
         return False
-    return DOUBT_FROM < log_odds(agreement, meeting) < DOUBT_TO
+    return DOUBT_FROM < log_odds(agreement, median_bits) < DOUBT_TO
 
 
 def probability(log_odds_value: float) -> float:

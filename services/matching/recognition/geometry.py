@@ -13,6 +13,8 @@ from shared.fingerprints.compiled import Floats
 Region = tuple[float, float, float, float]
 Size = Sequence[int]
 
+COVERED_SHARE_TOLD_FROM = 0.05  # below it, strong compression alone makes some blocks differ
+
 
 def scaling(old_px: Size, new_px: Size) -> Floats:
     """From pixels of a picture of one (width, height) to pixels of the same picture in another size."""
@@ -51,12 +53,17 @@ def unturned(turn: int, size_px: Size) -> Floats:
     return np.array([*rows, (0, 0, 1)], np.float64)
 
 
+def mapped(points: Floats, matrix: Floats) -> Floats:
+    """Points (n, 2) under a map."""
+    there = np.column_stack([points, np.ones(len(points))]) @ matrix.T
+    result: Floats = there[:, :2] / np.where(np.abs(there[:, 2:]) < 1e-9, 1e-9, there[:, 2:])
+    return result
+
+
 def mapped_corners(matrix: Floats, size_px: Size) -> Floats:
     """The four corners of a picture (width, height) under a map, (4, 2)."""
     x, y = size_px[0] - 0.5, size_px[1] - 0.5
-    corners = np.array([[-0.5, -0.5, 1], [x, -0.5, 1], [x, y, 1], [-0.5, y, 1]]) @ matrix.T
-    result: Floats = corners[:, :2] / np.where(np.abs(corners[:, 2:]) < 1e-9, 1e-9, corners[:, 2:])
-    return result
+    return mapped(np.array([[-0.5, -0.5], [x, -0.5], [x, y], [-0.5, y]]), matrix)
 
 
 def region_of(matrix: Floats, source_px: Size, target_px: Size) -> Region:
@@ -78,19 +85,35 @@ def overlap(one: Region, other: Region) -> float:
     return area(common) / max(1.0, min(area(one), area(other)))
 
 
-def visible_share(matrix: Floats, source_px: Size, target_px: Size) -> float:
-    """Share of a picture that lies inside the one it is mapped into."""
+def visible_outline(matrix: Floats, source_px: Size, target_px: Size) -> Floats | None:
+    """The part of a mapped picture that lies inside the other one, in pixels of that one, (n, 2).
+
+    n is 0 when nothing does; None when the map folds the picture, so that it has no outline.
+    """
     quad = mapped_corners(matrix, source_px).astype(np.float32)
+    if abs(cv2.contourArea(quad)) < 1e-6 or not cv2.isContourConvex(quad):
+        return None
     x, y = target_px[0] - 0.5, target_px[1] - 0.5
     frame = np.array([[-0.5, -0.5], [x, -0.5], [x, y], [-0.5, y]], np.float32)
-    whole = abs(cv2.contourArea(quad))
-    if whole < 1e-6 or not cv2.isContourConvex(quad):
+    outline = cv2.intersectConvexConvex(quad, frame)[1]
+    return np.zeros((0, 2)) if outline is None else outline.reshape(-1, 2).astype(np.float64)
+
+
+def visible_share(matrix: Floats, source_px: Size, target_px: Size) -> float:
+    """Share of a picture that lies inside the one it is mapped into."""
+    outline = visible_outline(matrix, source_px, target_px)
+    if outline is None:
         return 1.0
-    return min(1.0, float(cv2.intersectConvexConvex(quad, frame)[0]) / whole)
+    whole = abs(cv2.contourArea(mapped_corners(matrix, source_px).astype(np.float32)))
+    seen = abs(cv2.contourArea(outline.astype(np.float32))) if len(outline) else 0.0
+    return min(1.0, seen / whole)
 
 
-def describe(matrix: Floats, source_px: Size, target_px: Size) -> str:
-    """A map in words: 'mirrored, cropped to 43 %, rotated 5 degrees'."""
+def describe(matrix: Floats, source_px: Size, target_px: Size, covered_share: float = 0.0) -> str:
+    """A map in words: 'mirrored, cropped to 43 %, rotated 5 degrees clockwise, 12 % covered'.
+
+    covered_share: of what is visible, the share that shows something else.
+    """
     a, b, c, d = matrix[0, 0], matrix[0, 1], matrix[1, 0], matrix[1, 1]
     mirrored = a * d - b * c < 0
     if mirrored:
@@ -103,10 +126,15 @@ def describe(matrix: Floats, source_px: Size, target_px: Size) -> str:
     words = [
         "mirrored" if mirrored else "",
         f"cropped to {visible:.0%}".replace("%", " %") if visible < 0.97 else "",
-        f"rotated {abs(angle)} degrees {'clockwise' if angle > 0 else 'anticlockwise'}" if angle else "",
+        f"rotated {_degrees(angle)}" if angle else "",
         f"scaled to {scale:.0%}".replace("%", " %") if abs(scale - 1) > 0.02 else "",
         "stretched" if not 0.93 < stretch < 1.07 else "",
         "seen at an angle" if abs(matrix[2, 0] * source_px[0]) + abs(matrix[2, 1] * source_px[1]) > 0.04 else "",
         f"on {covers:.0%} of the picture".replace("%", " %") if covers < 0.95 else "",
+        f"{covered_share:.0%} covered".replace("%", " %") if covered_share >= COVERED_SHARE_TOLD_FROM else "",
     ]
     return ", ".join(word for word in words if word) or "unchanged"
+
+
+def _degrees(angle: int) -> str:
+    return f"{abs(angle)} degree{'s' if abs(angle) > 1 else ''} {'clockwise' if angle > 0 else 'anticlockwise'}"

@@ -14,7 +14,6 @@ from services.matching.recognition.buckets import SEGMENTS, nearest
 from services.matching.recognition.evidence import (
     Agreement,
     Candidate,
-    Meeting,
     explain_away,
     is_doubtful,
     is_plausible,
@@ -71,7 +70,7 @@ def _match(entry: Entry, candidate: Candidate, query: QueryFingerprint) -> Match
         round(probability(candidate.log_odds), 4),
         region_of(matrix, reference.original_px, query.original_px),
         (a, b, c),
-        describe(matrix, reference.original_px, query.original_px),
+        describe(matrix, reference.original_px, query.original_px, candidate.agreement.different),
     )
 
 
@@ -158,13 +157,9 @@ def _best(shelf: Shelf, proposals: Proposals) -> list[int]:
 
 def _judged(entry: Entry, grey: Grey, alignment: Alignment, matrix: Floats, *, mirrored: bool) -> Candidate:
     """Compare the pixels, sharpen the map when in doubt, weigh the evidence. `grey`: the side that was aligned."""
-    inside, tight = alignment.inside, alignment.tight_share
-    if entry.on_shared is not None:
-        _, inside, tight = alignment.without(entry.on_shared)
-    meeting = Meeting(inside, alignment.median_bits, tight)
     view = View.of(entry.fingerprint.thumbnail)
     agreement = _agreement(entry, view, grey, matrix @ entry.unit)
-    if is_doubtful(agreement, meeting):
+    if is_doubtful(agreement, alignment.median_bits):
         better = refine(view, grey, matrix @ entry.unit)
         if better is not None:
             again = _agreement(entry, view, grey, better)
@@ -174,7 +169,7 @@ def _judged(entry: Entry, grey: Grey, alignment: Alignment, matrix: Floats, *, m
     if mirrored:
         matrix = mirror(width) @ matrix
     region = region_of(matrix, entry.fingerprint.size_px, (width, height))
-    return Candidate(entry.reference_id, log_odds(agreement, meeting), agreement, matrix, region)
+    return Candidate(entry.reference_id, log_odds(agreement, alignment.median_bits), agreement, matrix, region)
 
 
 def _agreement(entry: Entry, view: View, grey: Grey, matrix: Floats) -> Agreement:
