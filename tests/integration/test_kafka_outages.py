@@ -139,7 +139,7 @@ async def test_a_client_burns_no_core_while_its_broker_is_away(own_broker: Stack
     """Fault B: aiokafka asks for metadata without a pause; our patch makes it wait between attempts."""
     kafka = KafkaSettings(kafka=own_broker.kafka)
     topic = await make_topic(kafka)
-    consumer = AIOKafkaConsumer(**connection(kafka), metadata_max_age_ms=500)
+    consumer = AIOKafkaConsumer(**(connection(kafka) | {"metadata_max_age_ms": 500}))
     await consumer.start()
     consumer.assign([TopicPartition(topic, 0)])
     try:
