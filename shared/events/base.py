@@ -78,10 +78,11 @@ class FactEvent(Event):
     """Something that happened; repeated word for word it is the same event."""
 
     kind: ClassVar[str]
+    not_content: ClassVar[frozenset[str]] = ATTRIBUTES
 
     def content(self) -> dict[str, Any]:
         """What tells this fact from another of its kind and time; defaults are left out: new fields keep old ids."""
-        return self.model_dump(mode="json", exclude=set(ATTRIBUTES), exclude_defaults=True)
+        return self.model_dump(mode="json", exclude=set(self.not_content), exclude_defaults=True)
 
 
 class StateEvent(Event):

@@ -1,6 +1,6 @@
 """posts.v1: facts about posts, as the platforms told them."""
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 from uuid import UUID
 
 from pydantic import Field, model_validator
@@ -11,7 +11,6 @@ from shared.ids import derived_id
 from shared.values import Id, Platform, Territory, UtcDatetime, Value
 
 COUNT_MAX = 2**63 - 1
-_NOT_TOLD = ATTRIBUTES | {"time_doubtful", "backfill"}
 MEDIA_MAX = 20
 
 MediaUse = Literal["organic", "paid", "story"]
@@ -65,6 +64,8 @@ class PostFact(FactEvent):
     """A fact about one post."""
 
     topic = POSTS
+    # What intake noted about its own receipt: a late repeat is the same fact.
+    not_content = ATTRIBUTES | {"time_doubtful", "backfill"}
 
     platform: Platform
     post_id: Id
@@ -81,10 +82,6 @@ class PostFact(FactEvent):
         """`[platform, post, kind, occurred_at, digest of content, livemode]`."""
         moment = self.occurred_at.isoformat()
         return derived_id(self.platform, self.post_id, self.kind, moment, content_digest(self.content()), self.livemode)
-
-    def content(self) -> dict[str, Any]:
-        """Without what intake noted about its own receipt: a late repeat is the same fact."""
-        return self.model_dump(mode="json", exclude=set(_NOT_TOLD), exclude_defaults=True)
 
 
 class PostPublished(PostFact):

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 
+import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
@@ -90,15 +91,17 @@ async def test_batches_arrive_in_order_per_partition(stack: Parts) -> None:
         assert offsets == sorted(offsets)
 
 
-async def test_a_worker_whose_broker_did_not_know_the_topic_yet_works_it_once_it_does(stack: Parts) -> None:
-    # As a broker that has just come back may answer: the partitions were then dealt to nobody.
+async def test_a_worker_whose_broker_did_not_know_the_topic_yet_works_it_once_it_does(
+    stack: Parts, caplog: pytest.LogCaptureFixture
+) -> None:
+    # As a broker that has just come back may answer: the partitions are then dealt to nobody.
     topic, seen = f"faust-{uuid.uuid4().hex}", list[bytes]()
 
     async def handle(records: Sequence[Record]) -> None:
         seen.extend(record.value or b"" for record in records)
 
     async with consuming(stack, topic, handle):
-        await asyncio.sleep(5.0)
+        await until(lambda: f"No partition metadata for topic {topic}" in caplog.text)
         await make_topic(stack.kafka_settings, topic)
         await produce(stack.kafka_settings, topic, numbered(0, 20))
         await until(lambda: sorted(seen) == sorted(numbered(0, 20)))

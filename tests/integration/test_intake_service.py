@@ -165,6 +165,15 @@ async def test_a_repeat_is_a_duplicate_and_a_lost_mark_only_a_repeat(stack: Part
     assert len(set(ids)) == 1
 
 
+async def test_marks_are_written_by_a_redis_that_came_back_empty_of_scripts(intake: Intake) -> None:
+    await intake.send(body(event("before")))
+    await intake.redis.script_flush()
+    told = body(event("after"))
+    answers = [(await intake.send(told)).json()["results"][0] for _ in range(2)]
+    assert [answer["outcome"] for answer in answers] == ["accepted", "duplicate"]
+    assert 0 < await intake.redis.ttl(f"intake:taken:{answers[0]['event_id']}") <= 24 * 60 * 60
+
+
 async def test_a_batch_answers_per_item(intake: Intake) -> None:
     answer = await intake.send(body({"items": [event("p1"), event("p2", post={}), event("p3")]}))
     assert answer.status_code == 202

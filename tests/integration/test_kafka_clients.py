@@ -214,9 +214,9 @@ async def test_a_group_consumer_confirms_what_was_stored_and_nothing_else(
 
 
 async def test_a_group_whose_broker_did_not_know_the_topic_yet_works_it_once_it_does(
-    stack: Parts, producer: SteadyProducer
+    stack: Parts, producer: SteadyProducer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # As a broker that has just come back may answer: the partitions were then dealt to nobody.
+    # As a broker that has just come back may answer.
     topic, worked = f"test-{uuid.uuid4().hex}", asyncio.Event()
 
     async def store(_records: Sequence[Record]) -> None:
@@ -224,7 +224,9 @@ async def test_a_group_whose_broker_did_not_know_the_topic_yet_works_it_once_it_
 
     running = asyncio.create_task(GroupConsumer(stack.kafka_settings, group=f"g-{topic}", topics=[topic]).run(store))
     try:
-        await asyncio.sleep(5.0)
+        async with asyncio.timeout(30):
+            while f"Topic {topic} not found in cluster metadata" not in caplog.text:
+                await asyncio.sleep(0.05)
         await make_topic(stack.kafka_settings, topic)
         await producer.send(topic, key=b"k", value=b"v")
         await asyncio.wait_for(worked.wait(), 40)
