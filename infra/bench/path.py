@@ -63,7 +63,7 @@ def bench_path(
     worker_posts: Annotated[int, typer.Option(min=20, help="the backlog for each of them")] = 1_500,
     rounds: Annotated[int, typer.Option(min=1, help="of intake and a bare endpoint, by turns")] = 7,
     round_s: Annotated[float, typer.Option(min=0.5, help="seconds of each")] = 6,
-    connections: Annotated[int, typer.Option(min=1, max=150, help="of the client in them")] = 32,
+    connections: Annotated[int, typer.Option(min=1, max=150, help="of the client in them")] = 128,
     phase: Annotated[
         list[str] | None, typer.Option(help=f"only this one (may be repeated): {', '.join(PHASES)}")
     ] = None,

@@ -9,8 +9,9 @@ from typing import Annotated, assert_never
 from uuid import uuid4
 
 from fastapi import Depends, FastAPI, HTTPException, Path, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
@@ -134,7 +135,7 @@ def _add_webhooks(app: FastAPI, settings: IntakeSettings, parts: Parts, gate: Ga
         lambda several: take_in(several, parts), weight=lambda delivery: len(delivery.items)
     )
 
-    async def receive(request: Request) -> JSONResponse:
+    async def receive(request: Request) -> Response:
         with WEBHOOK_SECONDS.time():
             try:
                 platform = await _well_named(request.path_params["platform"])
@@ -185,12 +186,14 @@ async def _secret_of(webhook: Webhook, parts: Parts) -> PlatformSecret:
             assert_never(found)
 
 
-def _respond(platform: str, results: tuple[ItemResult, ...]) -> JSONResponse:
+def _respond(platform: str, results: tuple[ItemResult, ...]) -> Response:
     for result in results:
         ITEMS.labels(platform, result.outcome.value).inc()
     status = status_of(results)
     headers = {"Retry-After": "2"} if status == 503 else None
-    return JSONResponse({"results": [_view(result) for result in results]}, status, headers)
+    # pydantic's serializer: JSONResponse builds an encoder of Python's own for each answer.
+    content = to_json({"results": [_view(result) for result in results]})
+    return Response(content, status, headers, "application/json")
 
 
 def _add_secrets(app: FastAPI, secrets: PlatformSecrets, *, overlap: timedelta) -> None:

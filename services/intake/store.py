@@ -1,7 +1,6 @@
 """The parts behind intake's handlers: PostgreSQL, the inbox, Redis, Kafka."""
 
 import asyncio
-import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from urllib.parse import quote
@@ -9,6 +8,7 @@ from urllib.parse import quote
 from cryptography.fernet import MultiFernet
 from obstore.store import ObjectStore
 from psycopg.rows import DictRow
+from pydantic_core import to_json
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -168,7 +168,7 @@ def _encoded(delivery: Delivery) -> bytes:
         "body_bytes": len(webhook.body),
         **{name: value for name, value in webhook.headers.items() if name.startswith("webhook-")},
     }
-    return json.dumps(about).encode() + b"\n" + webhook.body + b"\n"
+    return to_json(about) + b"\n" + webhook.body + b"\n"
 
 
 class RedisMarks:
