@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from services.matching.recognition.blocks import View, own_texture
+from services.matching.recognition.lookalikes import with_lookalikes
 from services.matching.recognition.match import Match
 from services.matching.recognition.search import Spent, search_shelf
 from services.matching.recognition.sharing import Side, partners, shared
@@ -132,7 +133,7 @@ def _masked(entry: Entry, sides: Iterable[Side]) -> Entry:
     blocks = np.logical_or.reduce([side.blocks for side in sides]) if sides else None
     if blocks is None or not blocks.any():
         return replace(entry, shared=None, dropped=None)
-    plain = replace(entry, shared=blocks, dropped=None)
+    plain = replace(entry, shared=with_lookalikes(entry.fingerprint, entry.unit, blocks), dropped=None)
     met = np.logical_or.reduce([side.points for side in sides])
     on_shared = plain.on_shared
     return plain if on_shared is None else replace(plain, dropped=met & on_shared)
