@@ -78,6 +78,16 @@ class Evidence:
         """The bytes of a digest; FileNotFoundError when they are not here, StoreAway when the store does not answer."""
         return await get(self._store, self._path(digest))
 
+    async def has(self, digest: str) -> bool:
+        """Are the bytes of a digest here? StoreAway when the store does not answer."""
+        try:
+            await obstore.head_async(self._store, self._path(digest))
+        except (NotFoundError, FileNotFoundError):
+            return False
+        except (BaseError, OSError) as error:
+            raise StoreAway(f"{digest}: {error}") from error
+        return True
+
     def _path(self, digest: str) -> str:
         return evidence_path(digest, self._folder)
 

@@ -5,7 +5,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+from services.matching.additions import Knowledge
 from services.matching.api import build_app
+from services.matching.evidence_store import EvidenceStore
+from services.matching.late import LateSearches
+from services.matching.late_evidence import LateEvidence
+from services.matching.late_store import LateStore
 from services.matching.looking import ImageLooker
 from services.matching.metrics import DEAD_LETTERS, INDEX_AGE_S, OUTBOX
 from services.matching.recognition import ReferenceIndex, warm_up
@@ -49,7 +54,8 @@ async def main() -> None:
     api_database = Database(settings.database_api, "matching", connections_max=4)
     index = ReferenceIndex()
     producer = SteadyProducer(settings)
-    references = LiveReferences(index, worker_database, executor)
+    knowledge = Knowledge()
+    references = LiveReferences(index, worker_database, executor, knowledge)
     letters = KafkaDeadLetters(producer, "matching.references", DEAD_LETTERS)
     learn = learning(references.learn, letters)
     reference_reader = LookupReader(settings, [REFERENCES.name], learn, batch_max=50)
@@ -59,13 +65,32 @@ async def main() -> None:
     http = SafeHttp(AllowedAddresses.parse(settings.media_allowed_addresses))
     objects = open_store(settings.store)
     evidence = Evidence(objects)
-    looker = ImageLooker(http, Uploads(objects), index, evidence, executor)
-    store = MatchingStore(worker_database, attempts_max=settings.fetch_attempts_max)
+    uploads = Uploads(objects)
+    looker = ImageLooker(http, uploads, index, evidence, executor, knowledge if settings.query_days else None)
+    store = MatchingStore(worker_database, attempts_max=settings.fetch_attempts_max, knowledge=knowledge)
     relay = Relay(worker_database, settings, topics=(SIGHTINGS,))
     letters = KafkaDeadLetters(producer, "matching", DEAD_LETTERS)
     worker = PostsWorker(store, looker, relay, letters, fetch_s=settings.fetch_in_stream_s)
     index_whole = reference_reader.until_caught_up
     fetches = PendingFetches(store, looker, relay, fetch_s=settings.fetch_later_s, index_whole=index_whole)
+    late_evidence = LateEvidence(
+        EvidenceStore(worker_database),
+        http,
+        uploads,
+        evidence,
+        fetch_s=settings.fetch_later_s,
+        attempts_max=settings.fetch_attempts_max,
+    )
+    late = LateSearches(
+        LateStore(worker_database),
+        store,
+        index,
+        knowledge,
+        relay,
+        executor,
+        index_whole=index_whole,
+        query_days=settings.query_days,
+    )
     watch = OutboxWatch(worker_database)
     OUTBOX.follow(watch)
     INDEX_AGE_S.set_function(reference_reader.behind_s)
@@ -86,6 +111,9 @@ async def main() -> None:
         "access": access_reader.run,
         "posts": partial(_consume, settings, worker, references=reference_reader, stall=stall),
         "pending_fetches": fetches.run,
+        "late_searches": late.run,
+        "late_evidence": late_evidence.run,
+        "purge": late.purge,
         "relay": relay.run,
         "watch": watch.run,
     }

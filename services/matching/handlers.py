@@ -23,6 +23,9 @@ class Transaction(Protocol):
         Several come in the order of their images' digests: posts share images, and two transactions their rows.
         """
 
+    async def add_late(self, seen: Sequence[Seen], keys: Sequence[PostKey]) -> None:
+        """Store what references that came later are recognised in, in images of these posts; their evidence is due."""
+
     async def facts_of(self, key: PostKey) -> Sequence[PostFact]:
         """Every fact of a post."""
 
@@ -92,6 +95,16 @@ async def on_fetched(at: ItemAt, key: PostKey, url: str, outcome: MediaOutcome, 
     async with store.posts([key]) as transaction:
         await transaction.add_outcome(at, key, url, outcome)
         return 0 if isinstance(outcome, Later) else await _publish_uses(key, transaction)
+
+
+async def on_late_match(seen: Sequence[Seen], keys: Sequence[PostKey], store: Store) -> int:
+    """References that came after these posts are recognised in an image of theirs; returns how many uses this changed.
+
+    Again changes nothing; a post that another worker learns meanwhile publishes it itself (see additions.py).
+    """
+    async with store.posts(keys) as transaction:
+        await transaction.add_late(seen, keys)
+        return sum([await _publish_uses(key, transaction) for key in sorted(keys)])
 
 
 async def _look(item: _Item, looker: Looker, deadline_s: float) -> MediaOutcome:

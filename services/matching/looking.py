@@ -4,13 +4,14 @@ import asyncio
 import time
 from concurrent.futures import Executor
 
+from services.matching.additions import Knowledge, Moment
 from services.matching.cpu import metered
 from services.matching.domain import Seen
 from services.matching.hosts import Hosts, Resting
-from services.matching.media import Later, MediaOutcome, Searched, Unusable
+from services.matching.media import Later, MediaOutcome, Query, Searched, Unusable
 from services.matching.metrics import FETCHES, IMAGE_SECONDS
 from services.matching.recognition import Match, ReferenceIndex
-from shared.fingerprints import Undecodable, decode, fingerprint_query
+from shared.fingerprints import QueryFingerprint, Undecodable, decode, fingerprint_query
 from shared.ids import digest_of
 from shared.objects import Evidence, Uploads
 from shared.safe_http import Refused, SafeHttp, Unreachable
@@ -22,13 +23,21 @@ class ImageLooker:
     """Looks at published images; the heavy work runs on an executor, off the event loop."""
 
     def __init__(
-        self, http: SafeHttp, uploads: Uploads, index: ReferenceIndex, evidence: Evidence, executor: Executor
+        self,
+        http: SafeHttp,
+        uploads: Uploads,
+        index: ReferenceIndex,
+        evidence: Evidence,
+        executor: Executor,
+        knowledge: Knowledge | None = None,
     ) -> None:
+        """With `knowledge`, what the index knows, the fingerprint of each image is kept for later references."""
         self._http = http
         self._uploads = uploads
         self._index = index
         self._evidence = evidence
         self._executor = executor
+        self._knowledge = knowledge
         self._hosts = Hosts()
 
     async def look(self, url: str, *, livemode: bool, deadline_s: float) -> MediaOutcome:
@@ -64,7 +73,8 @@ class ImageLooker:
 
     async def _search(self, image: bytes, *, livemode: bool) -> Searched | Unusable:
         loop = asyncio.get_running_loop()
-        outcome = await loop.run_in_executor(self._executor, search_image, image, self._index, livemode)
+        knew = None if self._knowledge is None else self._knowledge.now()
+        outcome = await loop.run_in_executor(self._executor, search_image, image, self._index, livemode, knew)
         if isinstance(outcome, Searched) and outcome.seen:
             await self._evidence.keep(image)
         return outcome
@@ -79,8 +89,13 @@ class ImageLooker:
         return fetched.body
 
 
-def search_image(image: bytes, index: ReferenceIndex, livemode: bool) -> Searched | Unusable:
-    """Decode, describe and search one image; pure but for the index and the metrics."""
+def search_image(
+    image: bytes, index: ReferenceIndex, livemode: bool, knew: Moment | None = None
+) -> Searched | Unusable:
+    """Decode, describe and search one image; pure but for the index and the metrics.
+
+    knew: what the index knew before; None when the fingerprint is not kept.
+    """
     start = time.thread_time()
     picture = decode(image)
     if isinstance(picture, Undecodable):
@@ -91,8 +106,20 @@ def search_image(image: bytes, index: ReferenceIndex, livemode: bool) -> Searche
     digest = digest_of(image)
     IMAGE_SECONDS.labels("decode").observe(decoded - start)
     IMAGE_SECONDS.labels("describe").observe(described - decoded)
-    seen = tuple(_seen(match, digest) for match in index.search(query, livemode=livemode, spent=_searched))
-    return Searched(digest, seen)
+    seen = seen_in(query, index, digest=digest, livemode=livemode)
+    return Searched(digest, seen, None if knew is None else _kept(query, knew))
+
+
+def seen_in(query: QueryFingerprint, index: ReferenceIndex, *, digest: str, livemode: bool) -> tuple[Seen, ...]:
+    """What the index finds in an image of this digest."""
+    return tuple(_seen(match, digest) for match in index.search(query, livemode=livemode, spent=_searched))
+
+
+def _kept(query: QueryFingerprint, knew: Moment) -> Query:
+    start = time.thread_time()
+    kept = Query(query.to_bytes(), knew)
+    IMAGE_SECONDS.labels("keep").observe(time.thread_time() - start)
+    return kept
 
 
 def _searched(stage: str, seconds: float) -> None:

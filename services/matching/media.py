@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from services.matching.additions import Moment
 from services.matching.domain import Seen
 
 RETRY_AFTER = (
@@ -24,11 +25,23 @@ class ItemAt:
 
 
 @dataclass(frozen=True)
+class Query:
+    """What is kept of a search for references that come later: the image's fingerprint, and what the index knew."""
+
+    fingerprint: bytes
+    knew: Moment
+
+
+@dataclass(frozen=True)
 class Searched:
-    """The image was read and searched; `seen` is empty when it shows no registered twin."""
+    """The image was read and searched; `seen` is empty when it shows no registered twin.
+
+    query: None when nothing is kept of it.
+    """
 
     digest: str
     seen: tuple[Seen, ...]
+    query: Query | None = None
 
 
 @dataclass(frozen=True)

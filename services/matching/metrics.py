@@ -18,6 +18,12 @@ IMAGE_SECONDS = Histogram(
     ["stage"],
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
 )
+LATE_SEARCHES = Gauge("twintally_matching_late_searches", "Searches of added references that are not at their end")
+OLDEST_LATE_S = Gauge("twintally_matching_oldest_late_search_seconds", "How long the oldest of them has waited")
+LATE_QUERIES = Counter("twintally_matching_late_queries_total", "Stored queries held against added references")
+LATE_MATCHES = Counter("twintally_matching_late_matches_total", "Images in which a later reference was recognised")
+LATE_EVIDENCE = Counter("twintally_matching_late_evidence_total", "Late evidence by how it was got", ["result"])
+QUERIES_PURGED = Counter("twintally_matching_queries_purged_total", "Stored queries dropped by their age")
 REFERENCES = Gauge("twintally_matching_index_references", "References in this worker's index")
 INDEX_AGE_S = Gauge("twintally_matching_index_age_seconds", "Age of the moment up to which every reference is known")
 DEAD_LETTERS = Counter("twintally_matching_dead_letters_total", "Records given up on", ["consumer"])

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Collection, Sequence
 from concurrent.futures import Executor
 
+from services.matching.additions import Knowledge
+from services.matching.late_store import announce
 from services.matching.metrics import REFERENCES
 from services.matching.recognition import ReferenceIndex
 from services.matching.recognition.index import Registration
@@ -16,11 +18,13 @@ from shared.kafka import Record
 class LiveReferences:
     """Feeds the index from references.v1; the highest revision of a reference wins."""
 
-    def __init__(self, index: ReferenceIndex, database: Database, executor: Executor) -> None:
+    def __init__(
+        self, index: ReferenceIndex, database: Database, executor: Executor, knowledge: Knowledge | None = None
+    ) -> None:
         self._index = index
         self._database = database
         self._executor = executor
-        self._revisions: dict[str, int] = {}
+        self._knowledge = Knowledge() if knowledge is None else knowledge
 
     async def learn(self, records: Sequence[Record]) -> None:
         """Take in records of references.v1; when one cannot be read, Unreadable, and nothing of them is taken in.
@@ -37,7 +41,7 @@ class LiveReferences:
                 continue
             state = _reference(record)
             known = newest[state.reference_id].revision if state.reference_id in newest else 0
-            if state.revision > max(known, self._revisions.get(state.reference_id, 0)):
+            if state.revision > max(known, self._knowledge.revision(state.reference_id)):
                 newest[state.reference_id] = state
         if newest or gone:
             await self._take(list(newest.values()), gone)
@@ -45,16 +49,10 @@ class LiveReferences:
 
     async def _take(self, states: Sequence[ReferenceState], gone: Collection[str]) -> None:
         # The owners lie in the schema before the index can find a reference: a sighting always knows its agency.
-        async with self._database.transaction() as connection, connection.cursor() as cursor:
-            await cursor.executemany(
-                "insert into reference_owners (reference_id, twin_id, agency_id, revision) values (%s, %s, %s, %s)"
-                " on conflict (reference_id) do update set agency_id = excluded.agency_id, revision = excluded.revision"
-                " where reference_owners.revision < excluded.revision",
-                # In the order of their ids: two workers that learn the same references cannot wait for each other.
-                sorted((state.reference_id, state.twin_id, state.agency_id, state.revision) for state in states),
-            )
+        async with self._database.transaction() as connection:
+            await announce(connection, states, {name: self._knowledge.revision(name) for name in gone})
         await asyncio.get_running_loop().run_in_executor(self._executor, self._apply, states, gone)
-        self._revisions |= {state.reference_id: state.revision for state in states}
+        self._knowledge.learnt([(state.reference_id, state.revision) for state in states])
 
     def _apply(self, states: Sequence[ReferenceState], gone: Collection[str]) -> None:
         for name in (*gone, *(state.reference_id for state in states if state.status != "active")):

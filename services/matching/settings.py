@@ -18,4 +18,7 @@ class MatchingSettings(StreamSettings):
     fetch_later_s: float = Field(15.0, gt=0, examples=[15.0])
     fetch_attempts_max: int = Field(7, ge=1, examples=[7])
     image_threads: int = Field(2, ge=1, examples=[2])
+    query_days: int = Field(
+        14, ge=0, examples=[14], description="days that a published image can be found by a later reference; 0: never"
+    )
     batch_max: int = Field(16, ge=1, le=16, examples=[16])

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
+from services.matching.additions import Knowledge
 from services.matching.domain import Digests, PostKey, Seen, told_again
+from services.matching.late_store import keep_query
 from services.matching.media import ItemAt, Later, MediaOutcome, Searched, Unusable, next_try
 from services.matching.metrics import FACTS_UNREADABLE, MEDIA, SIGHTINGS
 from shared.database import Connection, Database, every, one
@@ -39,9 +41,10 @@ class Waiting:
 class MatchingStore:
     """The worker's view: all rows."""
 
-    def __init__(self, database: Database, *, attempts_max: int) -> None:
+    def __init__(self, database: Database, *, attempts_max: int, knowledge: Knowledge | None = None) -> None:
         self._database = database
         self._attempts_max = attempts_max
+        self._knowledge = Knowledge() if knowledge is None else knowledge
 
     async def known_items(self, items: Sequence[ItemAt]) -> set[ItemAt]:
         """Which items have an outcome or a pending fetch."""
@@ -70,7 +73,7 @@ class MatchingStore:
                     "select from posts where platform = %s and post_id = %s and livemode = %s for update",
                     (key.platform, key.post_id, key.livemode),
                 )
-            yield _Transaction(connection, self._attempts_max)
+            yield _Transaction(connection, self._attempts_max, self._knowledge)
 
     async def claim(self, *, lease_s: float, most: int) -> list[PendingFetch]:
         """Take due fetches for this process; another may take them again when the lease has run out."""
@@ -98,9 +101,10 @@ class MatchingStore:
 
 
 class _Transaction:
-    def __init__(self, connection: Connection, attempts_max: int) -> None:
+    def __init__(self, connection: Connection, attempts_max: int, knowledge: Knowledge) -> None:
         self._connection = connection
         self._attempts_max = attempts_max
+        self._knowledge = knowledge
 
     async def add_facts(self, facts: Sequence[PostFact]) -> None:
         for fact in facts:
@@ -131,6 +135,9 @@ class _Transaction:
         if isinstance(outcome, Searched):
             digest = outcome.digest
             name = "matched" if outcome.seen else "unmatched"
+            if outcome.query is not None:
+                livemode = key.livemode
+                await keep_query(self._connection, digest, outcome.query, self._knowledge, livemode=livemode)
             await self._add_seen(outcome.seen, livemode=key.livemode)
         else:
             reason, name = outcome.reason, outcome.outcome
@@ -194,6 +201,20 @@ class _Transaction:
                 ),
             )
             SIGHTINGS.inc(made.rowcount)
+
+    async def add_late(self, seen: Sequence[Seen], keys: Sequence[PostKey]) -> None:
+        await self._add_seen(seen, livemode=keys[0].livemode)
+        digests = sorted({each.media_digest for each in seen})
+        for key in keys:
+            await self._connection.execute(
+                "update media set outcome = 'matched' where platform = %s and post_id = %s and livemode = %s"
+                " and digest = any(%s) and outcome = 'unmatched'",
+                (key.platform, key.post_id, key.livemode, digests),
+            )
+        for digest in digests:
+            await self._connection.execute(
+                "insert into missing_evidence (media_digest) values (%s) on conflict do nothing", (digest,)
+            )
 
     async def facts_of(self, key: PostKey) -> Sequence[PostFact]:
         rows = await every(

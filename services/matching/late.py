@@ -1,0 +1,174 @@
+"""Late searches: a reference that was added after posts were searched is held against their stored fingerprints."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor
+from typing import TypeVar
+
+from services.matching.additions import Knowledge
+from services.matching.domain import Seen
+from services.matching.handlers import Store, on_late_match
+from services.matching.late_store import Job, LateStore, StoredQuery
+from services.matching.looking import seen_in
+from services.matching.metrics import (
+    LATE_MATCHES,
+    LATE_QUERIES,
+    LATE_SEARCHES,
+    OLDEST_LATE_S,
+    QUERIES_PURGED,
+    USES,
+)
+from services.matching.recognition import ReferenceIndex
+from services.matching.recognition.search import may_show
+from services.matching.recognition.shelf import Entry, Shelf
+from shared.fingerprints import Fingerprint, QueryFingerprint
+from shared.kafka.passing import PASSING_FAULTS
+from shared.logs import get_log
+from shared.outbox import Relay
+
+log = get_log()
+R = TypeVar("R")
+
+PAUSE_S = 0.5
+LEASE_S = 60.0
+REFERENCES_MAX = 64
+PAGE = 32
+POSTS_AT_ONCE = 50
+PURGE_PAUSE_S = 3600.0
+
+
+class LateSearches:
+    """Works late searches, one claim after the other; several processes share them by their leases.
+
+    A query at a time goes to the executor, where images of the stream wait their turn too: at most one of its threads
+    is busy with what is late.
+    """
+
+    def __init__(
+        self,
+        late: LateStore,
+        store: Store,
+        index: ReferenceIndex,
+        knowledge: Knowledge,
+        relay: Relay,
+        executor: Executor,
+        *,
+        index_whole: Callable[[], Awaitable[object]],
+        query_days: int,
+    ) -> None:
+        self._late = late
+        self._store = store
+        self._index = index
+        self._knowledge = knowledge
+        self._relay = relay
+        self._executor = executor
+        self._index_whole = index_whole
+        self._query_days = query_days
+
+    async def run(self) -> None:
+        """Claim and search until cancelled; faults of the database are waited out.
+
+        Not before the index is whole: what the image shows is the answer of all references together.
+        """
+        await self._index_whole()
+        while True:
+            worked = False
+            try:
+                worked = await self.work_one_claim()
+                waiting = await self._late.waiting()
+                LATE_SEARCHES.set(waiting.count)
+                OLDEST_LATE_S.set(waiting.oldest_s)
+            except PASSING_FAULTS as error:
+                log.warning("late_searches_wait", error=f"{type(error).__name__}: {error}")
+            if not worked:
+                await asyncio.sleep(PAUSE_S)
+
+    async def purge(self) -> None:
+        """Drop queries of which the days are over, at the start and every hour, until cancelled."""
+        while True:
+            pause = PURGE_PAUSE_S
+            try:
+                while gone := await self._late.purge(self._query_days):
+                    QUERIES_PURGED.inc(gone)
+            except PASSING_FAULTS as error:
+                log.warning("purge_of_queries_waits", error=f"{type(error).__name__}: {error}")
+                pause = PAUSE_S
+            await asyncio.sleep(pause)
+
+    async def work_one_claim(self) -> bool:
+        """Work one claim to its end; False when there is none, or its search cannot be made.
+
+        A claim that ends half way, by a crash or because its lease ran out, is taken up from its last page: what was
+        found before is stored, and finding it again changes nothing.
+        """
+        claimed = await self._late.claim(self._knowledge, lease_s=LEASE_S, most=REFERENCES_MAX)
+        if claimed is None:
+            return False
+        single = claimed.next_number == claimed.last_number
+        if not single:
+            log.info("late_search_starts", references=sorted(claimed.revisions), **_range(claimed))
+        shelf = await self._on_executor(_shelf, claimed)
+        job: Job | None = claimed
+        seen, matched = 0, 0
+        while job is not None and (page := await self._late.page(job, PAGE)):
+            for query in page:
+                matched += await self._search(job, query, shelf)
+            seen += len(page)
+            LATE_QUERIES.inc(len(page))
+            job = await self._late.advance(job, page[-1].number + 1, lease_s=LEASE_S)
+            if job is not None and not single:
+                log.info("late_search_goes_on", queries=seen, matched=matched, **_range(job))
+        if job is None:
+            log.info("late_search_given_up", references=sorted(claimed.revisions), queries=seen)
+            return True
+        await self._late.finish(job)
+        log.info("late_search_done", references=sorted(job.revisions), queries=seen, matched=matched)
+        return True
+
+    async def _search(self, job: Job, stored: StoredQuery, shelf: Shelf | None) -> int:
+        try:
+            seen = await self._on_executor(search_late, stored, shelf, self._index, job)
+            return await self._publish(job, stored, seen) if seen else 0
+        except PASSING_FAULTS:
+            raise
+        except Exception:
+            # Of its own fault: the others go on.
+            log.exception("late_query_failed", media_digest=stored.media_digest)
+            return 0
+
+    async def _publish(self, job: Job, stored: StoredQuery, seen: Sequence[Seen]) -> int:
+        keys = await self._late.posts_with(stored.media_digest, livemode=job.livemode)
+        published = 0
+        for first in range(0, len(keys), POSTS_AT_ONCE):
+            published += await on_late_match(seen, keys[first : first + POSTS_AT_ONCE], self._store)
+        LATE_MATCHES.inc()
+        USES.inc(published)
+        self._relay.wake()
+        log.info("late_match", media_digest=stored.media_digest, posts=len(keys), published=published)
+        return 1
+
+    async def _on_executor(self, work: Callable[..., R], *arguments: object) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work, *arguments)
+
+
+def search_late(stored: StoredQuery, shelf: Shelf | None, index: ReferenceIndex, job: Job) -> Sequence[Seen]:
+    """What a stored query shows of the references of a job.
+
+    The whole index is asked, as it was when the image was new: masks of what references share, and which picture
+    explains a region, are the same as if these references had been there. `shelf` holds these alone, for a quick no.
+    """
+    query = QueryFingerprint.from_bytes(stored.fingerprint)
+    if shelf is not None and not may_show(shelf, query):
+        return ()
+    found = seen_in(query, index, digest=stored.media_digest, livemode=job.livemode)
+    return [seen for seen in found if seen.reference_id in job.revisions]
+
+
+def _shelf(job: Job) -> Shelf | None:
+    if not job.fingerprints:
+        return None
+    return Shelf.of([Entry(name, name, Fingerprint.from_bytes(data)) for name, data in job.fingerprints.items()])
+
+
+def _range(job: Job) -> dict[str, int]:
+    return {"next_number": job.next_number, "last_number": job.last_number}
