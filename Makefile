@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PEER := var/bench/peer
 .DEFAULT_GOAL := help
 
-.PHONY: help setup setup-dev check format test test-unit test-chaos demo up down logs bench contract lock clean
+.PHONY: help setup setup-dev check format test test-unit test-chaos demo up down logs bench bench-matching bench-index fuzz contract lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +52,9 @@ test-chaos: setup-dev ## 1,000 kills while posts stream in (about two hours); KI
 	$(BIN)/python -m pytest -m long tests/chaos
 	$(BIN)/python -m tests.chaos.play $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
+fuzz: setup-dev ## 100,000 mutated pictures through decoding and fingerprints (some minutes); ARGS="--mutations 1000 --seed 7"
+	$(BIN)/python -m tests.fuzz.play $(ARGS)
+
 demo: setup ## play a real job on the whole house; KEEP=1 leaves it running
 	$(BIN)/twintally demo $(if $(KEEP),--keep)
 
@@ -70,6 +74,19 @@ lock: ## resolve the dependencies again (needs uv)
 bench: setup ## what an image costs, then the whole path (some 40 minutes; see docs/bench.md); ARGS for the path
 	$(BIN)/python -m infra.bench.images
 	$(BIN)/python -m infra.bench.path $(ARGS)
+
+bench-matching: setup $(PEER)/.installed ## our search beside python-threatexchange's PDQ; needs a C++ compiler once; ARGS="--photos DIR"
+	$(BIN)/python -m infra.bench.matching $(ARGS)
+
+$(PEER)/.installed: infra/bench/matching/requirements.lock
+	@command -v c++ >/dev/null || { echo "The peer's pdqhash comes as source: a C++ compiler is needed; on Debian: apt install g++"; exit 1; }
+	@echo "Installing the peer into $(PEER), apart from everything else"
+	@rm -rf $(PEER) && $(PYTHON) -m venv $(PEER)
+	@$(PEER)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< || { echo "The peer cannot be built: see above; pdqhash needs a C++ compiler and Python's headers"; exit 1; }
+	@touch $@
+
+bench-index: setup ## what a search costs among 1e4, 1e5 and 1e6 references; PHOTOS=DIR (a few hundred), ARGS="--minutes 30"
+	$(BIN)/python -m infra.bench.index $(if $(PHOTOS),--photos "$(PHOTOS)") $(ARGS)
 
 clean: ## remove what was installed and written here
 	rm -rf $(VENV) var build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

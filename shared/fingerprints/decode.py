@@ -23,7 +23,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from shared.fingerprints.compiled import Grey
+from shared.fingerprints.compiled import Grey, Singles
 
 BYTES_MAX = 25 * 1024 * 1024
 PIXELS_MAX = 100_000_000
@@ -43,6 +43,7 @@ PLUGINS = (
 )
 FORMATS = tuple(name for name in ("JPEG", "MPO", "PNG", "WEBP", "GIF", "AVIF", "TIFF", "BMP") if name in Image.OPEN)
 EXIF_ORIENTATION = 0x0112
+DEEP_ROWS = 256
 
 # Pillow looks at this before it reads pixels: above it warns, above twice as much it refuses.
 Image.MAX_IMAGE_PIXELS = PIXELS_MAX
@@ -180,18 +181,28 @@ def _any_grey(image: Image.Image) -> Grey:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     if image.mode == "CMYK":
         image = image.convert("RGB")
+    if image.mode == "LAB":
+        image = image.getchannel("L")
     return np.asarray(image.convert("L"))
 
 
 def _deep_grey(values: np.ndarray) -> Grey:
     """16-bit, 32-bit and floating point samples to 8 bits."""
-    values = np.nan_to_num(values.astype(np.float32))
     if values.ndim != 2:
         raise ValueError("more than one deep channel")
-    top = float(values.max(initial=0.0))
+    grey = np.empty(values.shape, np.uint8)
+    # A few rows at a time: as floating point a large picture would take four times its bytes, several times over.
+    strips = range(0, len(values), DEEP_ROWS)
+    top = max(float(_finite(values[row : row + DEEP_ROWS]).max(initial=0.0)) for row in strips)
     full = 1.0 if top <= 1.0 else 255.0 if top <= 255.0 else max(65_535.0, top)
-    scaled: Grey = np.clip(values * (255.0 / full), 0, 255).astype(np.uint8)
-    return scaled
+    for row in strips:
+        grey[row : row + DEEP_ROWS] = np.clip(_finite(values[row : row + DEEP_ROWS]) * (255.0 / full), 0, 255)
+    return grey
+
+
+def _finite(values: np.ndarray) -> Singles:
+    numbers: Singles = np.nan_to_num(values.astype(np.float32))
+    return numbers
 
 
 def shrink(grey: Grey, side_px: int) -> Grey:

@@ -132,32 +132,43 @@ def _chosen(places: Counts, strengths: Floats, size: tuple[int, int], wanted: in
 
 
 @compiled
+def _angle(padded: Grey, x: int, y: int, disc: Places) -> float:
+    """The direction (radians) from a point to the centre of light of the disc around it."""
+    along, across = np.int32(0), np.int32(0)
+    middle = padded[y, x - PATCH_RADIUS : x + PATCH_RADIUS + 1]
+    for u in range(2 * PATCH_RADIUS + 1):
+        along += np.int32(u - PATCH_RADIUS) * np.int32(middle[u])
+    for v in range(1, PATCH_RADIUS + 1):
+        radius, row = disc[v], np.int32(0)
+        # Slices from 0 on, so that the compiler can take many pixels at once.
+        low, high = padded[y + v, x - radius : x + radius + 1], padded[y - v, x - radius : x + radius + 1]
+        for u in range(2 * radius + 1):
+            below, above = np.int32(low[u]), np.int32(high[u])
+            row += below - above
+            along += np.int32(u - radius) * (below + above)
+        across += np.int32(v) * row
+    return math.atan2(float(across), float(along))
+
+
+@compiled
 def _describe(padded: Grey, soft: Grey, places: Counts, tests: Places, disc: Places) -> tuple[Floats, Bits]:
     """Angles (radians) and descriptors of points of a padded level; `soft` is the level after a 5 x 5 box."""
-    count = len(places)
+    count, stride = len(places), soft.shape[1]
+    pixels = soft.ravel()
+    first = (tests[:, :, 1] * stride + tests[:, :, 0]).astype(np.int32)
+    second = (tests[:, :, 3] * stride + tests[:, :, 2]).astype(np.int32)
     angles = np.empty(count, np.float64)
     descriptors = np.empty((count, WORDS), np.uint64)
     for point in range(count):
         x, y = places[point, 0], places[point, 1]
-        along, across = np.int64(0), np.int64(0)
-        for u in range(-PATCH_RADIUS, PATCH_RADIUS + 1):
-            along += u * np.int32(padded[y, x + u])
-        for v in range(1, PATCH_RADIUS + 1):
-            row = np.int64(0)
-            for u in range(-disc[v], disc[v] + 1):
-                below, above = np.int32(padded[y + v, x + u]), np.int32(padded[y - v, x + u])
-                row += below - above
-                along += u * (below + above)
-            across += v * row
-        angles[point] = math.atan2(float(across), float(along))
+        angles[point] = _angle(padded, x, y, disc)
         step = int(np.rint(angles[point] * TURN_STEPS / (2 * math.pi))) % TURN_STEPS
+        here, one, other = y * stride + x, first[step], second[step]
         for word in range(WORDS):
             bits = np.uint64(0)
             for bit in range(64):
                 test = word * 64 + bit
-                one = soft[y + tests[step, test, 1], x + tests[step, test, 0]]
-                other = soft[y + tests[step, test, 3], x + tests[step, test, 2]]
-                bits |= np.uint64(one < other) << np.uint64(bit)
+                bits |= np.uint64(pixels[here + one[test]] < pixels[here + other[test]]) << np.uint64(bit)
             descriptors[point, word] = bits
     return angles, descriptors
 

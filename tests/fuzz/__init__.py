@@ -1,0 +1,1 @@
+"""Mutations of real files: what reads a stranger's bytes must answer all of them."""
