@@ -54,6 +54,7 @@ def answering(status: int, text: str) -> Callable[[Request, Exception], Awaitabl
 async def _name_each_field(_: Request, error: Exception) -> Response:
     # What was sent is not sent back: it may be what no encoder writes, like half a surrogate pair.
     found = error.errors() if isinstance(error, RequestValidationError) else ()
-    told = [{name: each[name] for name in ("type", "loc", "msg", "measured") if name in each} for each in found]
+    kept = ("type", "loc", "msg", "measured", "needed")
+    told = [{name: each[name] for name in kept if name in each} for each in found]
     status = 400 if any(each["type"] == "json_invalid" for each in found) else 422
     return Response(json.dumps({"detail": told}, ensure_ascii=True), status, media_type="application/json")

@@ -8,7 +8,7 @@ from services.registry.clock import ClockWatch
 from services.registry.metrics import OUTBOX
 from services.registry.press import ThreadPress
 from services.registry.settings import RegistrySettings
-from services.registry.store import KeyTable, Store
+from services.registry.store import Gallery, KeyTable, Store
 from shared.database import Database
 from shared.events.topics import ACCESS, CONSENTS, LICENSES, PARTIES, REFERENCES
 from shared.health import Health
@@ -41,6 +41,7 @@ async def main() -> None:
         press=ThreadPress(settings.fingerprints_at_once),
         images=Evidence(open_store(settings.store)),
         keys=KeyTable(requests),
+        gallery=Gallery(streams),
     )
     app = build_app(settings, parts)
     health = Health()

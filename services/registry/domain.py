@@ -153,22 +153,24 @@ class Twin(Published):
 
 @dataclass(frozen=True)
 class Printed:
-    """What is told of an image that can be recognised."""
+    """What is told of an image that can be recognised; `whole_bits`: the hash of the whole picture, 256 of 0 and 1."""
 
     image_type: str
     width_px: int
     height_px: int
     algorithm: str
     fingerprint: bytes
+    whole_bits: str
 
 
 @dataclass(frozen=True)
 class Unusable:
-    """Why an image cannot be a reference; `measured` are the figures that decided, if any."""
+    """Why an image cannot be a reference; `measured` and `needed` are the figures that decided, if any."""
 
     kind: Literal["undecodable", "too_plain"]
     reason: str
     measured: dict[str, float]
+    needed: dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +189,7 @@ class Reference(Published):
     height_px: int
     algorithm: str
     fingerprint: bytes
+    whole_bits: str | None
 
     def state(self, revision: int) -> ReferenceState:
         """Its fingerprint."""
@@ -207,7 +210,37 @@ class Reference(Published):
         """The reference without its fingerprint; what is withdrawn stays so."""
         if self.status == "withdrawn":
             return self
-        return replace(self, status="withdrawn", fingerprint=b"", changed_at=at)
+        return replace(self, status="withdrawn", fingerprint=b"", whole_bits=None, changed_at=at)
+
+
+@dataclass(frozen=True)
+class SamePicture:
+    """Another reference that shows the same picture, as far as the asker may know it."""
+
+    whose: Literal["same_twin", "another_twin", "another_agency"]
+    reference_id: str | None = None
+    twin_id: str | None = None
+    agency_id: str | None = None
+
+
+def as_told(reference: Reference, others: Iterable[Reference], *, to_operator: bool) -> tuple[SamePicture, ...]:
+    """The others that show the picture of a reference, for its agency or for the operator.
+
+    An agency learns that other agencies have the picture, and neither whose it is nor how many they are.
+    """
+    told = []
+    for other in others:
+        if other.agency_id == reference.agency_id or to_operator:
+            told.append(SamePicture(_whose(reference, other), other.reference_id, other.twin_id, other.agency_id))
+        else:
+            told.append(SamePicture("another_agency"))
+    return tuple(dict.fromkeys(told))
+
+
+def _whose(reference: Reference, other: Reference) -> Literal["same_twin", "another_twin", "another_agency"]:
+    if other.twin_id == reference.twin_id:
+        return "same_twin"
+    return "another_twin" if other.agency_id == reference.agency_id else "another_agency"
 
 
 @dataclass(frozen=True, kw_only=True)

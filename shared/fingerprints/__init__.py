@@ -9,6 +9,7 @@ from shared.fingerprints.fingerprint import (
     fingerprint_query,
     fingerprint_reference,
 )
+from shared.fingerprints.same import is_same_picture, turns_of
 
 __all__ = [
     "ALGORITHM",
@@ -20,4 +21,6 @@ __all__ = [
     "decode",
     "fingerprint_query",
     "fingerprint_reference",
+    "is_same_picture",
+    "turns_of",
 ]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from importlib import import_module
 from io import BytesIO
 
 import numpy as np
@@ -13,7 +14,7 @@ from services.registry.api import Parts, build_app
 from services.registry.domain import Twin
 from services.registry.press import ThreadPress
 from services.registry.settings import RegistrySettings
-from services.registry.store import KeyTable, Store
+from services.registry.store import Gallery, KeyTable, Store
 from shared.access import Caller
 from shared.database import Database, every
 from shared.events import BrandState, LicenseState, ReferenceState, TalentState, TwinState, decoded_bytes
@@ -40,7 +41,7 @@ async def house(stack) -> AsyncIterator[House]:
         body_bytes_max=20_000,
     )
     images = Evidence(open_store("memory://"))
-    app = build_app(settings, Parts(Store(requests), ThreadPress(2), images, KeyTable(requests)))
+    app = build_app(settings, Parts(Store(requests), ThreadPress(2), images, KeyTable(requests), Gallery(worker)))
     yield House(app, worker, requests, images)
     await requests.close()
     await worker.close()
@@ -380,12 +381,92 @@ async def test_an_image_that_cannot_be_a_reference_is_refused_with_its_reason(ou
     plain = encoded(Image.fromarray(np.full((200, 200), 130, np.uint8)))
     (refused,) = (await ours.agency.upload(ours.twin_id, plain, 422))["detail"]
     assert refused["type"] == "too_plain"
-    assert refused["measured"]["points"] < 40
+    assert refused["measured"]["points"] < refused["needed"]["points"] == 40
+    assert "0 points that stand out where 40 are needed" in refused["msg"]
     await ours.agency.upload(ours.twin_id, b"x" * 200_001, 413)
     await ours.agency.upload(ours.twin_id, b"x" * 2_000_000, 413)
     await ours.agency.upload("twin_nobody", a_picture(), 404)
     answer = await ours.agency.ask("POST", f"/v1/twins/{ours.twin_id}/references", json={"image": "x"})
     assert answer.status_code == 422
+
+
+def saved_again(image: bytes, how: Image.Transpose | None = None) -> bytes:
+    """The same picture as another file."""
+    picture = Image.open(BytesIO(image)).convert("RGB").resize((280, 280))
+    return encoded(picture if how is None else picture.transpose(how))
+
+
+async def test_a_picture_that_its_twin_has_already_is_kept_and_reported(ours: Tenant):
+    image = a_picture()
+    first = await ours.agency.upload(ours.twin_id, image)
+    assert first["same_picture"] == []
+    second = await ours.agency.upload(ours.twin_id, saved_again(image, Image.Transpose.FLIP_LEFT_RIGHT))
+    assert second["status"] == "active"
+    assert second["same_picture"] == [
+        {
+            "whose": "same_twin",
+            "reference_id": first["reference_id"],
+            "twin_id": ours.twin_id,
+            "agency_id": ours.agency_id,
+        }
+    ]
+    (seen,) = await ours.agency.get(f"/v1/references/{first['reference_id']}/same-pictures")
+    assert seen["reference_id"] == second["reference_id"]
+
+
+async def test_the_picture_of_another_twin_is_reported_with_its_names_within_the_agency(ours: Tenant):
+    image = a_picture()
+    first = await ours.agency.upload(ours.twin_id, image)
+    twin = await ours.agency.post("/v1/twins", {"name": "Second", "talent_id": ours.talent_id})
+    (same,) = (await ours.agency.upload(twin["twin_id"], saved_again(image)))["same_picture"]
+    assert (same["whose"], same["reference_id"], same["twin_id"]) == (
+        "another_twin",
+        first["reference_id"],
+        ours.twin_id,
+    )
+
+
+async def test_of_another_agency_only_the_operator_learns_whose_the_same_picture_is(
+    ours: Tenant, theirs: Tenant, operator: Voice
+):
+    image = a_picture()
+    first = await ours.agency.upload(ours.twin_id, image)
+    await ours.agency.upload(ours.twin_id, saved_again(image, Image.Transpose.ROTATE_90))
+    second = await theirs.agency.upload(theirs.twin_id, saved_again(image))
+    nameless = {"whose": "another_agency", "reference_id": None, "twin_id": None, "agency_id": None}
+    assert second["same_picture"] == [nameless]
+    path = f"/v1/references/{second['reference_id']}/same-pictures"
+    assert await theirs.agency.get(path) == [nameless]
+    seen = await operator.get(path)
+    assert first["reference_id"] in [each["reference_id"] for each in seen]
+    assert {(each["whose"], each["twin_id"], each["agency_id"]) for each in seen} == {
+        ("another_agency", ours.twin_id, ours.agency_id)
+    }
+    assert (await ours.agency.ask("GET", path)).status_code == 404
+
+
+async def test_references_from_before_the_hash_had_a_column_have_it_too(house: House, ours: Tenant):
+    backfill = "('x' || encode(substring(fingerprint from 24 for 32), 'hex'))::bit(256)"
+    migration = import_module("services.registry.migrations.0003_whole_bits")
+    assert f"set whole_bits = {backfill}" in migration.UPGRADE
+    async with house.worker.transaction() as connection:
+        rows = await every(
+            connection,
+            f"select whole_bits, {backfill} as filled from image_references where status = 'active'",
+        )
+    assert rows
+    assert all(row["whole_bits"] == row["filled"] for row in rows)
+
+
+async def test_a_withdrawn_reference_and_the_other_mode_are_not_reported(house: House, ours: Tenant):
+    image = a_picture()
+    first = await ours.agency.upload(ours.twin_id, image)
+    await ours.agency.delete(f"/v1/references/{first['reference_id']}")
+    second = await ours.agency.upload(ours.twin_id, saved_again(image))
+    assert second["same_picture"] == []
+    assert await ours.agency.get(f"/v1/references/{first['reference_id']}/same-pictures") == []
+    sandbox = await a_tenant(await house.operator(livemode=False))
+    assert (await sandbox.agency.upload(sandbox.twin_id, saved_again(image)))["same_picture"] == []
 
 
 # -- bad input

@@ -7,7 +7,9 @@ from services.registry.domain import (
     ApiKey,
     Brand,
     Reference,
+    SamePicture,
     Talent,
+    as_told,
     hash_of_key,
     in_order,
     made_id,
@@ -42,6 +44,7 @@ def a_reference() -> Reference:
         height_px=480,
         algorithm="tf1",
         fingerprint=b"\x00print",
+        whole_bits="01" * 128,
         **KEPT,
     )
 
@@ -97,7 +100,26 @@ def test_a_withdrawn_reference_has_no_fingerprint_and_is_withdrawn_once():
     assert decoded_bytes(reference.state(1).fingerprint) == b"\x00print"
     gone = reference.withdrawn(LATER)
     assert (gone.state(2).status, gone.state(2).fingerprint, gone.changed_at) == ("withdrawn", "", LATER)
+    assert gone.whole_bits is None
     assert gone.withdrawn(LATER + ONE_HOUR) is gone
+
+
+def test_who_has_the_same_picture_is_named_within_the_agency_and_to_the_operator_only():
+    mine = a_reference()
+    double, sister = replace(mine, reference_id="ref_2"), replace(mine, reference_id="ref_3", twin_id="twin_2")
+    foreign = [
+        replace(mine, reference_id=name, twin_id=f"twin_{name}", agency_id=f"agency_{name}") for name in ("x", "y")
+    ]
+    within = (
+        SamePicture("same_twin", "ref_2", "twin_1", "agency_1"),
+        SamePicture("another_twin", "ref_3", "twin_2", "agency_1"),
+    )
+    others = [double, *foreign, sister]
+    told = as_told(mine, others, to_operator=False)
+    assert set(told) == {*within, SamePicture("another_agency")}
+    assert len(told) == 3
+    known = [SamePicture("another_agency", name, f"twin_{name}", f"agency_{name}") for name in ("x", "y")]
+    assert set(as_told(mine, others, to_operator=True)) == {*within, *known}
 
 
 def test_a_revoked_key_stays_revoked():

@@ -1,6 +1,7 @@
 """Routes of references."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -19,13 +20,16 @@ from services.registry.api.answers import (
     shown,
 )
 from services.registry.api.limits import too_large
-from services.registry.domain import Kind, Reference, Status, Unusable
+from services.registry.domain import Kind, Reference, SamePicture, Status, Unusable
 from services.registry.handlers import references
 from services.registry.handlers.desk import Ask, Conflict, Done, NotFound, Store
 from services.registry.handlers.references import ReferenceParts
-from services.registry.metrics import UNUSABLE
+from services.registry.metrics import SAME_PICTURES, UNUSABLE
+from shared.logs import get_log
 from shared.values import UtcDatetime
 from shared.web import After, IdInPath, IdInQuery
+
+log = get_log()
 
 REFERENCE: tuple[Kind, type[Reference]] = ("reference", Reference)
 IMAGE_FORM = {
@@ -63,11 +67,27 @@ class ReferenceView(BaseModel):
     changed_at: UtcDatetime
 
 
+class SamePictureView(BaseModel):
+    """A reference that shows the same picture; of another agency's, an agency learns no more than that it is there."""
+
+    whose: Literal["same_twin", "another_twin", "another_agency"]
+    reference_id: str | None
+    twin_id: str | None
+    agency_id: str | None
+
+
+class RegisteredView(ReferenceView):
+    """A reference that was just sent, and the references that show its picture already: a report, not a refusal."""
+
+    same_picture: list[SamePictureView]
+
+
 def add_routes(app: FastAPI, parts: ReferenceParts, image_bytes_max: int) -> None:
     """Add them."""
     _add_upload(app, parts, image_bytes_max)
     _add_reading(app, parts.store)
     _add_image(app, parts)
+    _add_same_pictures(app, parts)
 
     @app.delete("/v1/references/{reference_id}", status_code=204)
     async def withdraw(reference_id: IdInPath, caller: AgencyOrOperator) -> None:
@@ -83,14 +103,21 @@ def _add_upload(app: FastAPI, parts: ReferenceParts, image_bytes_max: int) -> No
         response: Response,
         caller: AgencyOrOperator,
         idempotency_key: IdempotencyKey = None,
-    ) -> ReferenceView:
-        """Register an image of a twin, sent as the file `image` of a multipart form."""
+    ) -> RegisteredView:
+        """Register an image of a twin, sent as the file `image` of a multipart form.
+
+        `same_picture` lists the references that show the same picture, saved again, resized, turned or mirrored.
+        """
         missing = await references.may_add(parts.store, caller, twin_id)
         if missing is not None:
             raise refusal(missing)
         image = await _image_of(request, image_bytes_max)
         outcome = _usable(parts, ask(caller, idempotency_key), twin_id, image)
-        return _view(await answer("reference", outcome, response))
+        reference = await answer("reference", outcome, response)
+        same = await references.same_pictures(parts, caller, reference)
+        if response.status_code == 201:
+            _count_same(reference, same)
+        return RegisteredView(**_view(reference).model_dump(), same_picture=[_same_view(each) for each in same])
 
 
 def _add_reading(app: FastAPI, store: Store) -> None:
@@ -127,13 +154,28 @@ def _add_image(app: FastAPI, parts: ReferenceParts) -> None:
         return Response(data, media_type=reference.image_type, headers=headers)
 
 
+def _add_same_pictures(app: FastAPI, parts: ReferenceParts) -> None:
+    @app.get("/v1/references/{reference_id}/same-pictures")
+    async def same(reference_id: IdInPath, caller: AgencyOrOperator) -> list[SamePictureView]:
+        """Other references that show the same picture, of any twin. The operator sees whose they are."""
+        reference = await shown(parts.store, caller, REFERENCE, reference_id)
+        return [_same_view(each) for each in await references.same_pictures(parts, caller, reference)]
+
+
+def _count_same(reference: Reference, same: Sequence[SamePicture]) -> None:
+    for each in same:
+        SAME_PICTURES.labels(each.whose).inc()
+    if same:
+        log.info("same_picture", reference_id=reference.reference_id, whose=sorted({each.whose for each in same}))
+
+
 async def _usable(
     parts: ReferenceParts, asked: Ask, twin_id: str, image: bytes
 ) -> Done[Reference] | NotFound | Conflict:
     found = await references.add_reference(parts, asked, twin_id, image)
     if isinstance(found, Unusable):
         UNUSABLE.labels(found.kind).inc()
-        raise _wrong_image(found.reason, kind=found.kind, measured=found.measured)
+        raise _wrong_image(found.reason, kind=found.kind, measured=found.measured, needed=found.needed)
     return found
 
 
@@ -148,12 +190,14 @@ async def _image_of(request: Request, bytes_max: int) -> bytes:
     return data
 
 
-def _wrong_image(reason: str, *, kind: str, measured: dict[str, float] | None = None) -> RequestValidationError:
+def _wrong_image(reason: str, *, kind: str, **figures: dict[str, float]) -> RequestValidationError:
     problem: dict[str, Any] = {"type": kind, "loc": ("body", "image"), "msg": reason}
-    if measured:
-        problem["measured"] = measured
-    return RequestValidationError([problem])
+    return RequestValidationError([problem | {name: each for name, each in figures.items() if each}])
 
 
 def _view(reference: Reference) -> ReferenceView:
     return ReferenceView.model_validate(reference, from_attributes=True)
+
+
+def _same_view(same: SamePicture) -> SamePictureView:
+    return SamePictureView.model_validate(same, from_attributes=True)

@@ -1,9 +1,10 @@
 """References: an image becomes a fingerprint at once, or is refused with its reason."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from services.registry.domain import Printed, Reference, Twin, Unusable
+from services.registry.domain import Printed, Reference, SamePicture, Twin, Unusable, as_told
 from services.registry.handlers.desk import Ask, Conflict, Desk, Done, NotFound, Store, keep, request_digest
 from shared.access import Caller
 
@@ -13,6 +14,19 @@ class Press(Protocol):
 
     async def fingerprint(self, image: bytes) -> Printed | Unusable:
         """The fingerprint of an image; the event loop goes on meanwhile."""
+
+    async def turns(self, fingerprint: bytes) -> list[str]:
+        """The bits of the whole picture in its eight turns."""
+
+    async def same(self, fingerprint: bytes, others: Sequence[bytes]) -> list[bool]:
+        """Which of the others are fingerprints of the same picture."""
+
+
+class Gallery(Protocol):
+    """Every active reference, whoever owns it: for questions that go over the wall between tenants."""
+
+    async def near(self, reference: Reference, turns: Sequence[str]) -> list[Reference]:
+        """Other references of its mode whose bits are near one of these, nearest first."""
 
 
 class Images(Protocol):
@@ -32,6 +46,7 @@ class ReferenceParts:
     store: Store
     press: Press
     images: Images
+    gallery: Gallery
 
 
 async def may_add(store: Store, caller: Caller, twin_id: str) -> NotFound | None:
@@ -66,12 +81,26 @@ async def add_reference(
             height_px=printed.height_px,
             algorithm=printed.algorithm,
             fingerprint=printed.fingerprint,
+            whole_bits=printed.whole_bits,
             livemode=ask.caller.livemode,
             created_at=ask.at,
             changed_at=ask.at,
         )
         kept = await keep(desk, reference, reference.reference_id, request_digest(image, twin_id))
         return kept or await _same_image(desk, reference)
+
+
+async def same_pictures(parts: ReferenceParts, caller: Caller, reference: Reference) -> tuple[SamePicture, ...]:
+    """Other references that show the picture of this one, of any twin.
+
+    Asked after a registration has committed: of two that come at once, the later one sees the other.
+    """
+    if reference.status == "withdrawn":
+        return ()
+    near = await parts.gallery.near(reference, await parts.press.turns(reference.fingerprint))
+    same = await parts.press.same(reference.fingerprint, [each.fingerprint for each in near])
+    others = [each for each, is_same in zip(near, same, strict=True) if is_same]
+    return as_told(reference, others, to_operator=caller.role == "operator")
 
 
 async def withdraw_reference(store: Store, ask: Ask, reference_id: str) -> Done[Reference] | NotFound:
