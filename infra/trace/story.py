@@ -80,9 +80,17 @@ def _in_matching(found: Gathered) -> Iterator[Step]:
             for sighting in item["sightings"]:
                 text = f"recognised in {name_of_item(item, version)}: score {sighting['score']:.2f},"
                 ids = {"reference": sighting["reference_id"], "twin": sighting["twin_id"]}
-                yield Step("matching", item["known_at"], f"{text} {sighting['description']}", ids)
+                yield Step("matching", item["known_at"], f"{text} {sighting['description']}{_disclosed(sighting)}", ids)
     for use in matching.get("uses", ()):
         yield from _published(use)
+
+
+def _disclosed(sighting: Json) -> str:
+    told = sighting.get("disclosure")
+    if told is None:
+        return ""
+    types = [told[name] for name in ("c2pa_source_type", "xmp_source_type") if told[name]]
+    return f"; Content Credentials {told['c2pa']}, source type {' and '.join(types) or 'not told'}"
 
 
 def _image(item: Json, version: Json) -> Step:

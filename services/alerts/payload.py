@@ -47,6 +47,9 @@ def _sighting(sighting: Sighting) -> dict[str, object]:
         "region": list(sighting.region),
         "description": sighting.description,
         "algorithm": sighting.algorithm,
+        "covered_share": sighting.covered_share,
+        "disclosure": sighting.disclosure.model_dump(mode="json") if sighting.disclosure else None,
+        "platform_label": sighting.platform_label,
         "media": {
             "digest": sighting.media_digest,
             "url": sighting.media_url,

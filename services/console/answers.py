@@ -65,6 +65,14 @@ class Media(Value):
     url: str | None
 
 
+class Disclosure(Value):
+    """What an image file says of its own origin."""
+
+    c2pa: str
+    c2pa_source_type: str | None = None
+    xmp_source_type: str | None = None
+
+
 class Sighting(Value):
     """A reference recognised in a published image."""
 
@@ -75,6 +83,8 @@ class Sighting(Value):
     description: str
     algorithm: str
     media: Media
+    disclosure: Disclosure | None = None
+    platform_label: bool | None = None
 
 
 class Step(Value):

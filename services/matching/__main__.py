@@ -1,13 +1,15 @@
 """Builds matching and runs it: `python -m services.matching`."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from services.matching.additions import Knowledge
 from services.matching.api import build_app
+from services.matching.disclosure import Disclosures
 from services.matching.evidence_store import EvidenceStore
+from services.matching.index_cache import IndexCache
 from services.matching.late import LateSearches
 from services.matching.late_evidence import LateEvidence
 from services.matching.late_store import LateStore
@@ -55,7 +57,9 @@ async def main() -> None:
     index = ReferenceIndex()
     producer = SteadyProducer(settings)
     knowledge = Knowledge()
-    references = LiveReferences(index, worker_database, executor, knowledge)
+    cache = IndexCache(index, settings.index_folder)
+    await asyncio.get_running_loop().run_in_executor(executor, cache.load)
+    references = LiveReferences(index, worker_database, executor, knowledge, cache)
     letters = KafkaDeadLetters(producer, "matching.references", DEAD_LETTERS)
     learn = learning(references.learn, letters)
     reference_reader = LookupReader(settings, [REFERENCES.name], learn, batch_max=50)
@@ -66,12 +70,14 @@ async def main() -> None:
     objects = open_store(settings.store)
     evidence = Evidence(objects)
     uploads = Uploads(objects)
-    looker = ImageLooker(http, uploads, index, evidence, executor, knowledge if settings.query_days else None)
+    kept = knowledge if settings.query_days else None
+    disclosures = Disclosures.trusting(settings.c2pa_trust_anchors)
+    looker = ImageLooker(http, uploads, index, evidence, executor, kept, disclosures)
     store = MatchingStore(worker_database, attempts_max=settings.fetch_attempts_max, knowledge=knowledge)
     relay = Relay(worker_database, settings, topics=(SIGHTINGS,))
     letters = KafkaDeadLetters(producer, "matching", DEAD_LETTERS)
     worker = PostsWorker(store, looker, relay, letters, fetch_s=settings.fetch_in_stream_s)
-    index_whole = reference_reader.until_caught_up
+    index_whole = partial(references.until_whole, reference_reader.until_caught_up)
     fetches = PendingFetches(store, looker, relay, fetch_s=settings.fetch_later_s, index_whole=index_whole)
     late_evidence = LateEvidence(
         EvidenceStore(worker_database),
@@ -109,7 +115,8 @@ async def main() -> None:
     loops: dict[str, Loop] = {
         "references": reference_reader.run,
         "access": access_reader.run,
-        "posts": partial(_consume, settings, worker, references=reference_reader, stall=stall),
+        "index_cache": partial(cache.run, index_whole),
+        "posts": partial(_consume, settings, worker, index_whole=index_whole, stall=stall),
         "pending_fetches": fetches.run,
         "late_searches": late.run,
         "late_evidence": late_evidence.run,
@@ -127,9 +134,11 @@ async def main() -> None:
         executor.shutdown(wait=False, cancel_futures=True)
 
 
-async def _consume(settings: MatchingSettings, worker: PostsWorker, *, references: LookupReader, stall: Stall) -> None:
+async def _consume(
+    settings: MatchingSettings, worker: PostsWorker, *, index_whole: Callable[[], Awaitable[None]], stall: Stall
+) -> None:
     # An image that is searched before the index is whole would be called unknown for good.
-    await references.until_caught_up()
+    await index_whole()
     await consume_with_faust(
         settings,
         group="matching",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.events import (
+    Disclosure,
     PostContent,
     PostDeleted,
     PostEdited,
@@ -69,6 +70,8 @@ class Seen:
     transform: tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
     description: str
     algorithm: str
+    disclosure: Disclosure | None = None
+    covered_share: float | None = None
 
 
 # Per fact (event id), per media item in its order: the digest of its image, or None while it is not known.
@@ -171,13 +174,13 @@ def _sightings_of(
     for item, digest in zip(version.post.media, digests, strict=False):
         for found in seen.get(digest or "", ()):
             if found.twin_id == twin_id:
-                sighting = _sighting(found, use, item.url)
+                sighting = _sighting(found, use, item.url, version.post.ai_label_shown)
                 # The same image twice in one version is one sighting; the first address names it.
                 by_id.setdefault(sighting.sighting_id, sighting)
     return tuple(by_id[name] for name in sorted(by_id))
 
 
-def _sighting(found: Seen, use: str, media_url: str | None) -> Sighting:
+def _sighting(found: Seen, use: str, media_url: str | None, platform_label: bool | None) -> Sighting:
     return Sighting(
         sighting_id=sighting_id(use_id=use, media_digest=found.media_digest, reference_id=found.reference_id),
         reference_id=found.reference_id,
@@ -188,6 +191,9 @@ def _sighting(found: Seen, use: str, media_url: str | None) -> Sighting:
         transform=found.transform,
         description=found.description,
         algorithm=found.algorithm,
+        disclosure=found.disclosure,
+        platform_label=platform_label,
+        covered_share=found.covered_share,
     )
 
 

@@ -107,7 +107,7 @@ class LateSearches:
         single = claimed.next_number == claimed.last_number
         if not single:
             log.info("late_search_starts", references=sorted(claimed.revisions), **_range(claimed))
-        shelf = await self._on_executor(_shelf, claimed)
+        shelf = await self._on_executor(_shelf, claimed, self._index)
         job: Job | None = claimed
         seen, matched = 0, 0
         while job is not None and (page := await self._late.page(job, PAGE)):
@@ -160,14 +160,15 @@ def search_late(stored: StoredQuery, shelf: Shelf | None, index: ReferenceIndex,
     query = QueryFingerprint.from_bytes(stored.fingerprint)
     if shelf is not None and not may_show(shelf, query):
         return ()
-    found = seen_in(query, index, digest=stored.media_digest, livemode=job.livemode)
+    found = seen_in(query, index, digest=stored.media_digest, livemode=job.livemode, disclosure=stored.disclosure)
     return [seen for seen in found if seen.reference_id in job.revisions]
 
 
-def _shelf(job: Job) -> Shelf | None:
+def _shelf(job: Job, index: ReferenceIndex) -> Shelf | None:
     if not job.fingerprints:
         return None
-    return Shelf.of([Entry(name, name, Fingerprint.from_bytes(data)) for name, data in job.fingerprints.items()])
+    entries = [Entry(name, name, Fingerprint.from_bytes(data)) for name, data in job.fingerprints.items()]
+    return Shelf.of(entries, index.plan(livemode=job.livemode))
 
 
 def _range(job: Job) -> dict[str, int]:

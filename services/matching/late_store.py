@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
 
 from services.matching.additions import Addition, Knowledge
 from services.matching.domain import PostKey
 from services.matching.media import Query
 from shared.database import Connection, Database, every, one
-from shared.events import ReferenceState, decoded_bytes
+from shared.events import Disclosure, ReferenceState, decoded_bytes
 
 _LOCK = "hashtextextended('matching:additions', 0)"
 LOCK_SHARED = f"select pg_advisory_xact_lock_shared({_LOCK})"
@@ -39,6 +40,7 @@ class StoredQuery:
     number: int
     media_digest: str
     fingerprint: bytes
+    disclosure: Disclosure | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,13 @@ class LateWaiting:
 
     count: int
     oldest_s: float
+
+
+async def owned(database: Database) -> dict[str, int]:
+    """The revision of every reference that is stored with its owner."""
+    async with database.transaction() as connection:
+        rows = await every(connection, "select reference_id, revision from reference_owners", ())
+    return {row["reference_id"]: row["revision"] for row in rows}
 
 
 async def announce(connection: Connection, states: Sequence[ReferenceState], gone: Mapping[str, int]) -> None:
@@ -124,9 +133,9 @@ async def keep_query(
     await connection.execute(LOCK_SHARED)
     kept = await one(
         connection,
-        "insert into queries (media_digest, livemode, fingerprint) values (%s, %s, %s)"
+        "insert into queries (media_digest, livemode, fingerprint, disclosure) values (%s, %s, %s, %s)"
         " on conflict (media_digest, livemode) do update set searched_at = excluded.searched_at returning number",
-        (digest, livemode, query.fingerprint),
+        (digest, livemode, query.fingerprint, _disclosed(query.disclosure)),
     )
     rows = await every(
         connection,
@@ -142,6 +151,19 @@ async def keep_query(
             " values (%s, %s, %s, %s, %s)",
             (addition.reference_id, addition.revision, livemode, number, number),
         )
+
+
+def disclosure_of(stored: object) -> Disclosure | None:
+    """What a file disclosed, from the JSON that is kept of it; None when the file was not asked."""
+    return None if stored is None else Disclosure.model_validate(stored)
+
+
+def _disclosed(disclosure: Disclosure | None) -> Jsonb | None:
+    return None if disclosure is None else Jsonb(disclosure.model_dump(mode="json"))
+
+
+def _stored_query(row: DictRow) -> StoredQuery:
+    return StoredQuery(row["number"], row["media_digest"], bytes(row["fingerprint"]), disclosure_of(row["disclosure"]))
 
 
 class LateStore:
@@ -181,11 +203,11 @@ class LateStore:
         async with self._database.transaction() as connection:
             rows = await every(
                 connection,
-                "select number, media_digest, fingerprint from queries"
+                "select number, media_digest, fingerprint, disclosure from queries"
                 " where livemode = %s and number between %s and %s order by number limit %s",
                 (job.livemode, job.next_number, job.last_number, most),
             )
-        return [StoredQuery(row["number"], row["media_digest"], bytes(row["fingerprint"])) for row in rows]
+        return [_stored_query(row) for row in rows]
 
     async def advance(self, job: Job, next_number: int, *, lease_s: float) -> Job | None:
         """Note how far a claim has come, and hold it on.

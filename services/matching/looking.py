@@ -6,11 +6,13 @@ from concurrent.futures import Executor
 
 from services.matching.additions import Knowledge, Moment
 from services.matching.cpu import metered
+from services.matching.disclosure import Disclosures
 from services.matching.domain import Seen
 from services.matching.hosts import Hosts, Resting
 from services.matching.media import Later, MediaOutcome, Query, Searched, Unusable
 from services.matching.metrics import FETCHES, IMAGE_SECONDS
 from services.matching.recognition import Match, ReferenceIndex
+from shared.events import Disclosure
 from shared.fingerprints import QueryFingerprint, Undecodable, decode, fingerprint_query
 from shared.ids import digest_of
 from shared.objects import Evidence, Uploads
@@ -30,6 +32,7 @@ class ImageLooker:
         evidence: Evidence,
         executor: Executor,
         knowledge: Knowledge | None = None,
+        disclosures: Disclosures | None = None,
     ) -> None:
         """With `knowledge`, what the index knows, the fingerprint of each image is kept for later references."""
         self._http = http
@@ -38,6 +41,7 @@ class ImageLooker:
         self._evidence = evidence
         self._executor = executor
         self._knowledge = knowledge
+        self._disclosures = disclosures or Disclosures()
         self._hosts = Hosts()
 
     async def look(self, url: str, *, livemode: bool, deadline_s: float) -> MediaOutcome:
@@ -74,7 +78,9 @@ class ImageLooker:
     async def _search(self, image: bytes, *, livemode: bool) -> Searched | Unusable:
         loop = asyncio.get_running_loop()
         knew = None if self._knowledge is None else self._knowledge.now()
-        outcome = await loop.run_in_executor(self._executor, search_image, image, self._index, livemode, knew)
+        outcome = await loop.run_in_executor(
+            self._executor, search_image, image, self._index, livemode, self._disclosures, knew
+        )
         if isinstance(outcome, Searched) and outcome.seen:
             await self._evidence.keep(image)
         return outcome
@@ -90,7 +96,7 @@ class ImageLooker:
 
 
 def search_image(
-    image: bytes, index: ReferenceIndex, livemode: bool, knew: Moment | None = None
+    image: bytes, index: ReferenceIndex, livemode: bool, disclosures: Disclosures, knew: Moment | None = None
 ) -> Searched | Unusable:
     """Decode, describe and search one image; pure but for the index and the metrics.
 
@@ -106,18 +112,22 @@ def search_image(
     digest = digest_of(image)
     IMAGE_SECONDS.labels("decode").observe(decoded - start)
     IMAGE_SECONDS.labels("describe").observe(described - decoded)
-    seen = seen_in(query, index, digest=digest, livemode=livemode)
-    return Searched(digest, seen, None if knew is None else _kept(query, knew))
+    disclosure = disclosures.of(image)
+    seen = seen_in(query, index, digest=digest, livemode=livemode, disclosure=disclosure)
+    return Searched(digest, seen, None if knew is None else _kept(query, knew, disclosure))
 
 
-def seen_in(query: QueryFingerprint, index: ReferenceIndex, *, digest: str, livemode: bool) -> tuple[Seen, ...]:
-    """What the index finds in an image of this digest."""
-    return tuple(_seen(match, digest) for match in index.search(query, livemode=livemode, spent=_searched))
+def seen_in(
+    query: QueryFingerprint, index: ReferenceIndex, *, digest: str, livemode: bool, disclosure: Disclosure | None
+) -> tuple[Seen, ...]:
+    """What the index finds in an image of this digest, which disclosed this."""
+    matches = index.search(query, livemode=livemode, spent=_searched)
+    return tuple(_seen(match, digest, disclosure) for match in matches)
 
 
-def _kept(query: QueryFingerprint, knew: Moment) -> Query:
+def _kept(query: QueryFingerprint, knew: Moment, disclosure: Disclosure) -> Query:
     start = time.thread_time()
-    kept = Query(query.to_bytes(), knew)
+    kept = Query(query.to_bytes(), knew, disclosure)
     IMAGE_SECONDS.labels("keep").observe(time.thread_time() - start)
     return kept
 
@@ -126,7 +136,7 @@ def _searched(stage: str, seconds: float) -> None:
     IMAGE_SECONDS.labels(f"search_{stage}").observe(seconds)
 
 
-def _seen(match: Match, digest: str) -> Seen:
+def _seen(match: Match, digest: str, disclosure: Disclosure | None) -> Seen:
     return Seen(
         reference_id=match.reference_id,
         twin_id=match.twin_id,
@@ -136,4 +146,6 @@ def _seen(match: Match, digest: str) -> Seen:
         transform=match.transform,
         description=match.description,
         algorithm=match.ALGORITHM,
+        disclosure=disclosure,
+        covered_share=match.covered_share,
     )

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from services.matching.additions import Moment
 from services.matching.domain import Seen
+from shared.events import Disclosure
 
 RETRY_AFTER = (
     timedelta(seconds=2),
@@ -26,10 +27,14 @@ class ItemAt:
 
 @dataclass(frozen=True)
 class Query:
-    """What is kept of a search for references that come later: the image's fingerprint, and what the index knew."""
+    """What is kept of a search for references that come later.
+
+    fingerprint: of the image; knew: what the index knew; disclosure: what the file said of its origin.
+    """
 
     fingerprint: bytes
     knew: Moment
+    disclosure: Disclosure | None = None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,10 @@
 """Every knob of matching."""
 
-from pydantic import Field
+from pathlib import Path
 
+from pydantic import Field, field_validator
+
+from services.matching.disclosure import Disclosures
 from shared.addresses import AllowedAddressesText
 from shared.setting_types import StoreAddress
 from shared.settings import StreamSettings
@@ -21,4 +24,27 @@ class MatchingSettings(StreamSettings):
     query_days: int = Field(
         14, ge=0, examples=[14], description="days that a published image can be found by a later reference; 0: never"
     )
+    index_folder: str = Field(
+        "",
+        examples=["/var/lib/twintally/matching"],
+        description="where the index is kept between runs; empty: it is built from references.v1 at each start",
+    )
+    c2pa_trust_anchors: Path | None = Field(
+        None,
+        examples=["/etc/twintally/c2pa-anchors.pem"],
+        description="PEM file of certificates whose Content Credentials are trusted; empty: nobody's are",
+    )
     batch_max: int = Field(16, ge=1, le=16, examples=[16])
+
+    @field_validator("c2pa_trust_anchors")
+    @classmethod
+    def _of_anchors(cls, file: Path | None) -> Path | None:
+        Disclosures.trusting(file)
+        return file
+
+    @field_validator("index_folder")
+    @classmethod
+    def _absolute(cls, folder: str) -> str:
+        if folder and not Path(folder).is_absolute():
+            raise ValueError("must be an absolute path")
+        return folder

@@ -9,7 +9,7 @@ from psycopg.types.json import Jsonb
 
 from services.matching.additions import Knowledge
 from services.matching.domain import Digests, PostKey, Seen, told_again
-from services.matching.late_store import keep_query
+from services.matching.late_store import disclosure_of, keep_query
 from services.matching.media import ItemAt, Later, MediaOutcome, Searched, Unusable, next_try
 from services.matching.metrics import FACTS_UNREADABLE, MEDIA, SIGHTINGS
 from shared.database import Connection, Database, every, one
@@ -197,7 +197,7 @@ class _Transaction:
                     livemode,
                     seen.twin_id,
                     seen.reference_id,
-                    Jsonb({name: getattr(seen, name) for name in _FOUND}),
+                    Jsonb(_found(seen)),
                 ),
             )
             SIGHTINGS.inc(made.rowcount)
@@ -267,7 +267,12 @@ def seen_of(sightings: Sequence[DictRow]) -> Mapping[str, Sequence[Seen]]:
     return seen
 
 
-_FOUND = ("score", "region", "transform", "description", "algorithm")
+_FOUND = ("score", "region", "transform", "description", "algorithm", "covered_share")
+
+
+def _found(seen: Seen) -> dict[str, object]:
+    disclosed = None if seen.disclosure is None else seen.disclosure.model_dump(mode="json")
+    return {**{name: getattr(seen, name) for name in _FOUND}, "disclosure": disclosed}
 
 
 def _fact(name: bytes, value: bytes) -> PostFact | None:
@@ -292,6 +297,9 @@ def _seen(row: DictRow) -> Seen:
         transform=tuple(tuple(line) for line in found["transform"]),  # type: ignore[arg-type]
         description=found["description"],
         algorithm=found["algorithm"],
+        # Rows from before these were kept have neither.
+        disclosure=disclosure_of(found.get("disclosure")),
+        covered_share=found.get("covered_share"),
     )
 
 

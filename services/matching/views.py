@@ -8,10 +8,11 @@ from uuid import UUID
 from psycopg.rows import DictRow
 
 from services.matching.domain import Digests, Post, PostKey, Version, fold, uses_of
+from services.matching.late_store import disclosure_of
 from services.matching.store import digests_in, seen_of
 from shared.access import Caller
 from shared.database import Connection, Database, every, one
-from shared.events import MediaItem, PostFact, PostMeasured, Unreadable, read_event
+from shared.events import Disclosure, MediaItem, PostFact, PostMeasured, Unreadable, read_event
 from shared.events.topics import SIGHTINGS
 from shared.values import Value
 
@@ -38,6 +39,7 @@ class SightingView(Value):
     score: float
     description: str
     algorithm: str
+    disclosure: Disclosure | None = None
 
 
 class ItemView(Value):
@@ -252,6 +254,7 @@ def _item(number: int, item: MediaItem, row: DictRow | None, sightings: Sequence
                 reference_id=each["reference_id"],
                 twin_id=each["twin_id"],
                 **{name: each["found"][name] for name in ("score", "description", "algorithm")},
+                disclosure=disclosure_of(each["found"].get("disclosure")),
             )
             for each in sightings
             if each["media_digest"] == digest

@@ -38,7 +38,7 @@ from shared.events.registry import (
     TwinState,
 )
 from shared.events.royalty import Entry, RoyaltyBooked, StatementState
-from shared.events.sightings import Sighting, UseSeen, VersionSeen
+from shared.events.sightings import Disclosure, Sighting, UseSeen, VersionSeen
 from shared.events.topics import Topic
 
 EVENT_CLASSES: tuple[type[Event], ...] = (
@@ -106,6 +106,7 @@ __all__ = [
     "CaseState",
     "ConsentState",
     "Decision",
+    "Disclosure",
     "Entry",
     "Event",
     "FactEvent",

@@ -1,6 +1,6 @@
 """sightings.v1: everything known of one twin in one post."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -10,6 +10,16 @@ from shared.events.topics import SIGHTINGS, Topic
 from shared.values import Digest, Id, Platform, Territory, UtcDatetime, Value
 
 Matrix = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
+
+
+class Disclosure(Value):
+    """What an image file says of its own origin. Nothing that it names was fetched."""
+
+    c2pa: Literal["trusted", "valid", "absent", "broken"] = Field(
+        description="Content Credentials in the file; `valid`: signed soundly, by somebody whom no trust list names"
+    )
+    c2pa_source_type: str | None = Field(default=None, description="digitalSourceType of the manifest's actions")
+    xmp_source_type: str | None = Field(default=None, description="IPTC's DigitalSourceType, from XMP")
 
 
 class Sighting(Value):
@@ -24,6 +34,11 @@ class Sighting(Value):
     transform: Matrix = Field(description="reference pixels to pixels of the published image")
     description: str = Field(description="the transform in words")
     algorithm: str
+    disclosure: Disclosure | None = Field(default=None, description="null: the file was not asked")
+    platform_label: bool | None = Field(default=None, description="`ai_label_shown` of this version; null: not told")
+    covered_share: float | None = Field(
+        default=None, ge=0, le=1, description="of what is visible, the share that shows something else; null: not told"
+    )
 
 
 class VersionSeen(Value):

@@ -15,6 +15,7 @@ from obstore.store import MemoryStore
 from PIL import Image
 
 from services.matching.additions import Knowledge
+from services.matching.disclosure import Disclosures
 from services.matching.domain import PostKey
 from services.matching.evidence_store import EvidenceStore
 from services.matching.handlers import on_facts, on_fetched
@@ -28,6 +29,7 @@ from services.matching.references import LiveReferences
 from services.matching.store import MatchingStore
 from shared.database import Database, every
 from shared.events import (
+    Disclosure,
     MediaItem,
     PostContent,
     PostFact,
@@ -95,7 +97,7 @@ class Worker:
     async def look(self, url: str, *, livemode: bool, deadline_s: float) -> MediaOutcome:
         if self.slow:
             return Later("no answer within 1 s")
-        outcome = search_image(self.images[url], self.index, livemode, self.knowledge.now())
+        outcome = search_image(self.images[url], self.index, livemode, Disclosures(), self.knowledge.now())
         await asyncio.sleep(self.chance.random() * 0.1)
         if self.gate is not None:
             await self.gate.wait()
@@ -181,6 +183,17 @@ def other_file(image: bytes, comment: str) -> bytes:
     return image[:2] + b"\xff\xfe" + (len(told) + 2).to_bytes(2, "big") + told + image[2:]
 
 
+def with_source_type(image: bytes, term: str) -> bytes:
+    """A JPEG whose XMP has IPTC's DigitalSourceType."""
+    packet = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description xmlns:e="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
+        f' e:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/{term}"/></rdf:RDF></x:xmpmeta>'
+    )
+    segment = b"http://ns.adobe.com/xap/1.0/\0" + packet.encode()
+    return image[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + image[2:]
+
+
 async def test_a_reference_before_during_and_after_the_post_makes_the_same_use(house: House) -> None:
     """Three posts of the same pixels in three files, so that each sighting is made anew; one reference among others."""
     state, (one, other) = house.reference(), house.workers
@@ -191,8 +204,9 @@ async def test_a_reference_before_during_and_after_the_post_makes_the_same_use(h
     posts = {}
     for name in ("after", "during", "before"):
         url = f"https://images.example/{house.name}-{name}.jpg"
-        house.images[url] = other_file(house.image, name)
-        posts[name] = house.post(name, post=a_post(media=(MediaItem(url=url),)))
+        image = with_source_type(other_file(house.image, name), "compositeWithTrainedAlgorithmicMedia")
+        house.images[url] = image
+        posts[name] = house.post(name, post=a_post(media=(MediaItem(url=url),), ai_label_shown=True))
     # After: searched and stored by one worker, the reference is worked by the other.
     await one.see(posts["after"])
     assert await house.uses("after") == []
@@ -215,7 +229,10 @@ async def test_a_reference_before_during_and_after_the_post_makes_the_same_use(h
     for name, uses in found.items():
         [use] = uses
         [sighting] = use.versions[0].sightings
-        assert sighting.media_digest == digest_of(other_file(house.image, name))
+        assert sighting.media_digest == digest_of(house.images[f"https://images.example/{house.name}-{name}.jpg"])
+        told_by_file = Disclosure(c2pa="absent", xmp_source_type="compositeWithTrainedAlgorithmicMedia")
+        assert (sighting.disclosure, sighting.platform_label) == (told_by_file, True)
+        assert sighting.covered_share is not None
         assert sighting.reference_id == state.reference_id
         assert use.use_id == use_id(platform=use.platform, post_id=use.post_id, twin_id=use.twin_id, livemode=True)
         assert told(use) == told(before)

@@ -10,6 +10,7 @@ from PIL import Image
 from prometheus_client import REGISTRY
 
 from services.matching.cpu import metered
+from services.matching.disclosure import Disclosures
 from services.matching.looking import search_image
 from services.matching.media import Searched
 from services.matching.recognition import ReferenceIndex
@@ -85,7 +86,7 @@ def test_what_an_image_costs_is_counted_once_for_each_stage_the_two_searches_apa
     index = ReferenceIndex()
     index.add("ref", "twin", True, fingerprint)
     before = {stage: (counted(stage, "count"), counted(stage, "sum")) for stage in STAGES}
-    searched = search_image(file.getvalue(), index, True)
+    searched = search_image(file.getvalue(), index, True, Disclosures())
     assert isinstance(searched, Searched)
     assert [seen.reference_id for seen in searched.seen] == ["ref"]
     after = {stage: (counted(stage, "count"), counted(stage, "sum")) for stage in STAGES}

@@ -1,51 +1,35 @@
-"""Hash tables over binary descriptors: points that look alike, without looking at all of them.
+"""Points that look alike, found by hash tables without looking at all points.
 
-Source: locality-sensitive hashing by sampled bits (Indyk and Motwani, 1998). Each table sorts all descriptors by 20 of
-their 256 bits; descriptors that differ little meet in one bucket of some table. Crowded buckets (grass, print, sky)
+Source: locality-sensitive hashing by sampled bits (Indyk and Motwani, 1998). Each table sorts all descriptors by some
+of their 256 bits; descriptors that differ little meet in one bucket of some table. Crowded buckets (grass, print, sky)
 tell nothing and are skipped. An index is a few segments of different sizes, searched as one: how points are spread
 over the segments never changes what is found.
 """
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
-from shared.fingerprints.compiled import Bits, Counts, Flags, Places, Singles, compiled, hamming
+from services.matching.recognition.tables import (
+    SAMPLED,
+    Tables,
+    Tags,
+    bits_apart,
+    distance_between,
+    keys_of,
+    may_vote,
+    owner_of,
+    tags_of,
+    words_of,
+)
+from shared.fingerprints.compiled import Bits, Counts, Flags, Grey, Places, Singles, compiled
+from shared.fingerprints.fingerprint import unpacked
 
-TABLES = 8
-KEY_BITS = 20
 SEGMENTS = 3
-DISTANCE_MAX_BITS = 56
 DISTINCT_NEAREST = 3
-CROWDED = 80
-DIRECTORY_BITS_MIN = 4
-SPARSE_BITS = 2  # finer than one cell a point: most lookups then end at an empty cell
 FARTHER_THAN_ANY = 257
-
-
-class Tables(NamedTuple):
-    """One segment: n points of m references, sorted by key in every table.
-
-    descriptors uint64 (n, 4); points float32 (n, 4); owners int32 (n), position of the reference in the segment;
-    numbers int32 (n), position of the point in its reference; active bool (n), whether the point may vote; ties uint64
-    (m), order among equals; directory int32 (tables, 2**b + 1) by the highest b bits of the key; sorted int32 (tables,
-    n) of points; keys int32 (tables, n) in that order, empty when the directory tells whole keys apart; shift: key
-    bits below b.
-    """
-
-    descriptors: Bits
-    points: Singles
-    owners: Counts
-    numbers: Counts
-    active: Flags
-    ties: Bits
-    directory: Counts
-    sorted: Counts
-    keys: Counts
-    shift: int
 
 
 class Alike(NamedTuple):
@@ -54,62 +38,6 @@ class Alike(NamedTuple):
     queries: Counts
     owners: Places
     points: Singles
-
-
-def _sampled_bits() -> Places:
-    """Bits that make the keys (tables, key bits): every bit of the descriptor is used before one is used twice."""
-    chance = np.random.default_rng(0)
-    rounds = -(-TABLES * KEY_BITS // 256)
-    order = np.concatenate([chance.permutation(256) for _ in range(rounds)])
-    return order[: TABLES * KEY_BITS].reshape(TABLES, KEY_BITS).astype(np.int64)
-
-
-_KEY_BITS = _sampled_bits()
-
-
-@compiled
-def _keys_of(descriptors: Bits, sampled: Places) -> Counts:
-    keys = np.empty((sampled.shape[0], len(descriptors)), np.int32)
-    for point in range(len(descriptors)):
-        for table in range(sampled.shape[0]):
-            key = np.int64(0)
-            for bit in sampled[table]:
-                word = descriptors[point, bit >> 6]
-                key = (key << 1) | np.int64((word >> np.uint64(bit & 63)) & np.uint64(1))
-            keys[table, point] = key
-    return keys
-
-
-def keys_of(descriptors: Bits) -> Counts:
-    """Keys of descriptors in every table, int32 (tables, n)."""
-    return _keys_of(descriptors, _KEY_BITS)
-
-
-def build_tables(features: list[tuple[Singles, Bits]], active: list[Flags], ties: Bits) -> Tables:
-    """Tables over the points of some references, given as (points, descriptors), with their flags and ties."""
-    lengths = [len(points) for points, _ in features]
-    points = np.concatenate([np.zeros((0, 4), np.float32), *(points for points, _ in features)])
-    descriptors = np.concatenate([np.zeros((0, 4), np.uint64), *(words for _, words in features)])
-    owners = np.repeat(np.arange(len(features)), lengths).astype(np.int32)
-    numbers = np.concatenate([np.zeros(0, np.int32), *(np.arange(n, dtype=np.int32) for n in lengths)])
-    flags = np.concatenate([np.zeros(0, np.bool_), *active])
-    keys = keys_of(descriptors)
-    bits = min(KEY_BITS, max(DIRECTORY_BITS_MIN, math.ceil(math.log2(len(points) + 1)) + SPARSE_BITS))
-    order, sorted_keys = _in_order(keys)
-    cells = keys >> (KEY_BITS - bits)
-    directory = np.zeros((TABLES, (1 << bits) + 1), np.int32)
-    for table in range(TABLES):
-        directory[table, 1:] = np.cumsum(np.bincount(cells[table], minlength=1 << bits))
-    kept = sorted_keys if bits < KEY_BITS else np.zeros((TABLES, 0), np.int32)
-    return Tables(descriptors, points, owners, numbers, flags, ties, directory, order, kept, KEY_BITS - bits)
-
-
-def _in_order(keys: Counts) -> tuple[Counts, Counts]:
-    """Points by key in every table, equal keys in the order of the points, and the keys in that order."""
-    # Sorting plain numbers is several times faster than a stable argsort.
-    packed = (keys.astype(np.int64) << 32) | np.arange(keys.shape[1])
-    packed.sort(axis=1)
-    return packed.astype(np.int32), (packed >> 32).astype(np.int32)
 
 
 @compiled
@@ -125,62 +53,78 @@ def _lowest(keys: Counts, first: int, end: int, key: int) -> int:
 
 
 @compiled
-def _bounds(keys: Counts, directory: Counts, sorted_keys: Counts, shift: int) -> Counts:
-    """First and end position in `sorted` of the points with each key, int32 (tables, n, 2)."""
-    bounds = np.zeros((keys.shape[0], keys.shape[1], 2), np.int32)
-    for table in range(keys.shape[0]):
-        for query in range(keys.shape[1]):
-            key = keys[table, query]
-            first, end = directory[table, key >> shift], directory[table, (key >> shift) + 1]
+def _bounds(keys: Counts, masks: Counts, directory: Counts, sorted_keys: Counts, shift: int, bounds: Counts) -> None:
+    """First and end position in one table of the points with each key, masked each way: into (masks, n, 2)."""
+    for query in range(len(keys)):
+        for probe in range(len(masks)):
+            key = keys[query] ^ masks[probe]
+            first, end = directory[key >> shift], directory[(key >> shift) + 1]
             if first < end and shift > 0:
-                first = _lowest(sorted_keys[table], first, end, key)
-                end = _lowest(sorted_keys[table], first, end, key + 1)
-            bounds[table, query, 0], bounds[table, query, 1] = first, end
-    return bounds
+                first = _lowest(sorted_keys, first, end, key)
+                end = _lowest(sorted_keys, first, end, key + 1)
+            bounds[probe, query, 0], bounds[probe, query, 1] = first, end
 
 
-def bounds_of(descriptors: Bits, segments: tuple[Tables, ...]) -> Counts:
-    """Buckets of descriptors in every segment and table, int32 (segments, tables, n, 2)."""
-    keys = keys_of(descriptors)
-    bounds = np.zeros((SEGMENTS, TABLES, len(descriptors), 2), np.int32)
+def _bounds_of(descriptors: Bits, segments: tuple[Tables, ...], flips: int) -> Counts:
+    """Buckets of descriptors in every segment and table, int32 (segments, tables * probes, n, 2)."""
+    plan = segments[0].plan
+    keys = keys_of(descriptors, SAMPLED[plan][0])
+    masks = np.array([0, *(1 << bit for bit in range(flips))], np.int32)
+    bounds = np.zeros((SEGMENTS, plan.tables, len(masks), len(descriptors), 2), np.int32)
     for number, one in enumerate(segments):
         if len(one.points):
-            bounds[number] = _bounds(keys, one.directory, one.keys, one.shift)
-    return bounds
+            for table in range(plan.tables):
+                kept = one.keys[table]
+                _bounds(keys[table], masks, one.directory[table], kept, one.shift, bounds[number, table])
+    return bounds.reshape(SEGMENTS, -1, len(descriptors), 2)
 
 
 @compiled
-def _count_voting(bounds: Counts, places: Counts, active: Flags, doubtful: Flags, voting: Counts) -> None:
+def _count_voting(
+    bounds: Counts, places: Counts, active: Grey, doubtful: Flags, voting: Counts, probes: int, most: int
+) -> None:
     """Add to `voting` (tables, n) the points of one segment that may vote, where `doubtful`, up to more than enough."""
-    for table in range(bounds.shape[0]):
+    for probe in range(bounds.shape[0]):
         for query in range(bounds.shape[1]):
-            if doubtful[table, query]:
-                for place in range(bounds[table, query, 0], bounds[table, query, 1]):
-                    voting[table, query] += active[places[table, place]]
-                    if voting[table, query] > CROWDED:
+            if doubtful[probe, query]:
+                for place in range(bounds[probe, query, 0], bounds[probe, query, 1]):
+                    voting[probe, query] += may_vote(active, places[probe // probes, place])
+                    if voting[probe, query] > most:
                         break
 
 
 def _crowded(bounds: Counts, segments: tuple[Tables, ...]) -> Flags:
-    """Buckets (tables, n) that more than CROWDED voting points share; retired points do not count."""
-    doubtful: Flags = (bounds[..., 1] - bounds[..., 0]).sum(axis=0) > CROWDED
+    """Buckets that more voting points share than a plan lets; retired points do not count, where that can be afforded.
+
+    A compact plan does not look at each point of every large bucket: there, retired points count until the next merge.
+    """
+    plan = segments[0].plan
+    doubtful: Flags = (bounds[..., 1] - bounds[..., 0]).sum(axis=0) > plan.crowded
+    if not plan.whole:
+        return doubtful
     voting = np.zeros(doubtful.shape, np.int32)
     for number, one in enumerate(segments):
-        _count_voting(bounds[number], one.sorted, one.active, doubtful, voting)
-    return voting > CROWDED
+        _count_voting(bounds[number], one.sorted, one.active, doubtful, voting, plan.probes, plan.crowded)
+    return voting > plan.crowded
 
 
 @compiled
 def _scan(
     queries: Bits,
+    query_tags: Tags,
     bounds: Counts,
     crowded: Flags,
     places: Counts,
-    descriptors: Bits,
-    owners: Counts,
-    active: Flags,
+    tags: Tags,
+    words: Bits,
+    starts: Places,
+    hints: Counts,
+    active: Grey,
     ties: Bits,
     segment: int,
+    probes: int,
+    distance_max: int,
+    tag_max: int,
     best: Places,
     best_ties: Bits,
 ) -> None:
@@ -189,17 +133,24 @@ def _scan(
     Kept are the references with the lowest (distance, tie), each with its nearest point; whatever the order of
     scanning. The arrays come one by one because a compiled call copies every array of a tuple.
     """
+    tagged = tags.shape[1] > 0
     for query in range(len(queries)):
-        words, slots, slot_ties = queries[query], best[query], best_ties[query]
-        for table in range(bounds.shape[0]):
-            if crowded[table, query]:
+        own, slots, slot_ties = queries[query], best[query], best_ties[query]
+        for probe in range(bounds.shape[0]):
+            if crowded[probe, query]:
                 continue
-            for place in range(bounds[table, query, 0], bounds[table, query, 1]):
+            table = probe // probes
+            for place in range(bounds[probe, query, 0], bounds[probe, query, 1]):
+                if tagged:
+                    apart = np.uint64(tags[table, place] ^ query_tags[table, query])
+                    if bits_apart(apart, np.uint64(0)) > tag_max:
+                        continue
                 row = places[table, place]
-                distance = hamming(words, descriptors[row])
-                if distance > DISTANCE_MAX_BITS or not active[row]:
+                distance = distance_between(own, words[row])
+                if distance > distance_max or not may_vote(active, row):
                     continue
-                owner, tie = np.int64(owners[row]) * SEGMENTS + segment, ties[owners[row]]
+                reference = owner_of(starts, hints, row)
+                owner, tie = reference * SEGMENTS + segment, ties[reference]
                 chosen = 0
                 for slot in range(DISTINCT_NEAREST):
                     if slots[slot, 1] == owner:
@@ -217,24 +168,32 @@ def _scan(
 
 
 def nearest(queries: Bits, segments: tuple[Tables, ...]) -> Alike:
-    """The few nearest points of *distinct* references for every query descriptor, at most DISTANCE_MAX_BITS away."""
-    bounds = bounds_of(queries, segments)
+    """The few nearest points of *distinct* references for every query descriptor, as near as the plan wants them."""
+    plan = segments[0].plan
+    bounds = _bounds_of(queries, segments, plan.flips)
     crowded = _crowded(bounds, segments)
     best = np.full((len(queries), DISTINCT_NEAREST, 3), -1, np.int64)
     best[:, :, 0] = FARTHER_THAN_ANY
     ties = np.zeros((len(queries), DISTINCT_NEAREST), np.uint64)
+    words, tags = words_of(queries, plan), tags_of(queries, plan)
     for number, one in enumerate(segments):
         if len(one.points):
             _scan(
-                queries,
+                words,
+                tags,
                 bounds[number],
                 crowded,
                 one.sorted,
-                one.descriptors,
-                one.owners,
+                one.tags,
+                one.words,
+                one.starts,
+                one.hints,
                 one.active,
                 one.ties,
                 number,
+                plan.probes,
+                plan.distance_max,
+                plan.tag_max,
                 best,
                 ties,
             )
@@ -243,45 +202,59 @@ def nearest(queries: Bits, segments: tuple[Tables, ...]) -> Alike:
     points = np.empty((len(found), 4), np.float32)
     for number, one in enumerate(segments):
         here = owners % SEGMENTS == number
-        points[here] = one.points[rows[here]]
+        points[here] = unpacked(one.points[rows[here]].tobytes())
     return Alike(found.astype(np.int32), owners, points)
 
 
 @compiled
-def _alike_in(queries: Bits, bounds: Counts, skipped: Flags, places: Counts, descriptors: Bits) -> Places:
-    """Rows of (query point, row of the segment) at most DISTANCE_MAX_BITS apart, some of them more than once."""
-    found = np.empty((1024, 2), np.int64)
+def _alike_in(
+    queries: Bits,
+    bounds: Counts,
+    skipped: Flags,
+    places: Counts,
+    words: Bits,
+    starts: Places,
+    hints: Counts,
+    segment: int,
+    distance_max: int,
+) -> Places:
+    """Pairs at most so far apart, some of them more than once: owner code << 32 | query point << 16 | its point."""
+    found = np.empty(1024, np.int64)
     total = 0
     for query in range(len(queries)):
         for table in range(bounds.shape[0]):
             if skipped[table, query]:
                 continue
             for place in range(bounds[table, query, 0], bounds[table, query, 1]):
-                row = places[table, place]
-                if hamming(queries[query], descriptors[row]) > DISTANCE_MAX_BITS:
+                row = int(places[table, place])
+                if distance_between(queries[query], words[row]) > distance_max:
                     continue
                 if total == len(found):
-                    wider = np.empty((2 * total, 2), np.int64)
+                    wider = np.empty(2 * total, np.int64)
                     wider[:total] = found
                     found = wider
-                found[total, 0], found[total, 1] = query, row
+                owner = owner_of(starts, hints, row)
+                found[total] = (owner * SEGMENTS + segment) << 32 | query << 16 | (row - starts[owner])
                 total += 1
     return found[:total]
 
 
 def all_alike(queries: Bits, segments: tuple[Tables, ...], crowded: int) -> Places:
-    """Every pair at most DISTANCE_MAX_BITS away, voting or not: distinct rows of (owner, query point, reference point).
+    """Every pair as near as the plan wants, voting or not: distinct rows of (owner, query point, reference point).
 
-    Sorted; buckets of more than `crowded` points are skipped.
+    Sorted; buckets of more than `crowded` points are skipped, and those of neighbouring keys are not looked into.
     """
-    bounds = bounds_of(queries, segments)
+    plan = segments[0].plan
+    bounds = _bounds_of(queries, segments, flips=0)
     skipped = (bounds[..., 1] - bounds[..., 0]).sum(axis=0) > crowded
-    packed = np.zeros(0, np.int64)
+    words, parts = words_of(queries, plan), [np.zeros(0, np.int64)]
     for number, one in enumerate(segments):
-        found = _alike_in(queries, bounds[number], skipped, one.sorted, one.descriptors)
-        owners = one.owners[found[:, 1]].astype(np.int64) * SEGMENTS + number
-        packed = np.concatenate([packed, (owners << 32) | (found[:, 0] << 16) | one.numbers[found[:, 1]]])
+        within = plan.distance_max
+        parts.append(
+            _alike_in(words, bounds[number], skipped, one.sorted, one.words, one.starts, one.hints, number, within)
+        )
+    pairs = np.concatenate(parts)
     # np.unique takes several times as long.
-    packed.sort()
-    packed = packed[np.diff(packed, prepend=-1) != 0]
-    return np.stack([packed >> 32, (packed >> 16) & 0xFFFF, packed & 0xFFFF], axis=1)
+    pairs.sort()
+    pairs = pairs[np.diff(pairs, prepend=-1) != 0]
+    return np.stack([pairs >> 32, (pairs >> 16) & 0xFFFF, pairs & 0xFFFF], axis=1)

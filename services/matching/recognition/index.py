@@ -6,15 +6,19 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from services.matching.recognition import saved
 from services.matching.recognition.blocks import View, own_texture
 from services.matching.recognition.lookalikes import with_lookalikes
 from services.matching.recognition.match import Match
-from services.matching.recognition.search import Spent, search_shelf
+from services.matching.recognition.search import Spent, candidates, search_shelf
 from services.matching.recognition.sharing import Side, partners, shared
-from services.matching.recognition.shelf import Entry, Shelf
+from services.matching.recognition.shelf import Batch, Entry, Shelf
+from services.matching.recognition.tables import Plan
 from shared.fingerprints import Fingerprint, Picture, QueryFingerprint, TooPlain, fingerprint_reference
 from shared.fingerprints.compiled import Grey
 from shared.fingerprints.features import QUERY, REFERENCE, find_features
@@ -58,6 +62,10 @@ class ReferenceIndex:
     def __contains__(self, reference_id: str) -> bool:
         return any(reference_id in mode.shelf.places for mode in self._modes.values())
 
+    def reference_ids(self) -> list[str]:
+        """The references of both modes."""
+        return [name for mode in self._modes.values() for name in mode.shelf.places]
+
     def add(self, reference_id: str, twin_id: str, livemode: bool, fingerprint: Fingerprint) -> None:
         """Add a reference, in place of an earlier one with the same id."""
         self.add_all([Registration(reference_id, twin_id, livemode, fingerprint)])
@@ -96,6 +104,40 @@ class ReferenceIndex:
         """
         return search_shelf(self._modes[livemode].shelf, query, spent)
 
+    def save(self, path: Path, notes: Any) -> None:
+        """Write all references, what they share and notes of the caller to a file, while everything goes on."""
+        with self._lock:
+            modes = {
+                livemode: saved.Saved(mode.shelf, {one: dict(others) for one, others in mode.shared.items()})
+                for livemode, mode in self._modes.items()
+            }
+        saved.write(path, modes, notes)
+
+    def load(self, path: Path) -> Any:
+        """Hold what was saved in place of what is held; returns the notes, or raises UnfitFileError."""
+        modes, notes = saved.read(path)
+        with self._lock:
+            for livemode, mode in modes.items():
+                shared = defaultdict(dict, {one: dict(others) for one, others in mode.shared.items()})
+                self._modes[livemode] = _Mode(mode.shelf, shared)
+        return notes
+
+    def candidates(self, query: QueryFingerprint, *, livemode: bool) -> list[str]:
+        """The references that a search looks at closely; for measuring how many true ones get that far."""
+        return candidates(self._modes[livemode].shelf, query)
+
+    def plan(self, *, livemode: bool) -> Plan:
+        """How the points of the mode's references are kept; another shelf finds the same with the same plan only."""
+        return self._modes[livemode].shelf.plan
+
+    def hot_bytes(self, *, livemode: bool) -> int:
+        """Bytes of the mode's tables, hashes and names, of which any search may touch any."""
+        return self._modes[livemode].shelf.hot_bytes
+
+    def cold_bytes(self, *, livemode: bool) -> int:
+        """Bytes of the mode's whole fingerprints that are touched of candidates only."""
+        return self._modes[livemode].shelf.cold_bytes
+
     def is_mostly_shared(self, reference_id: str) -> bool:
         """Whether so little of a reference is its own that it will hardly be recognised; raises KeyError."""
         return self.own_blocks(reference_id) < MOSTLY_SHARED_BELOW_BLOCKS
@@ -108,6 +150,13 @@ class ReferenceIndex:
                 texture = own_texture(View.of(entry.fingerprint.thumbnail))
                 return int((texture if entry.shared is None else texture & ~entry.shared).sum())
         raise KeyError(reference_id)
+
+
+def holding(batch: Batch) -> ReferenceIndex:
+    """An index of live references that are known to share nothing: nobody looks."""
+    index = ReferenceIndex()
+    index._modes[True] = _Mode(Shelf.holding(batch))
+    return index
 
 
 def _add(mode: _Mode, entries: list[Entry]) -> None:

@@ -80,6 +80,16 @@ def may_show(shelf: Shelf, query: QueryFingerprint) -> bool:
     return len(proposals.owners) > 0 or bool((pairs > PROPOSALS_MAX).any())
 
 
+def candidates(shelf: Shelf, query: QueryFingerprint) -> list[str]:
+    """The references that a search compares by their pixels."""
+    found = [one.reference_id for one in _by_hash(shelf, query.grey)]
+    if len(query.features) < POINTS_MIN or len(shelf) == 0:
+        return found
+    proposals = _proposals(shelf, (query.features, query.features.mirrored(query.grey.shape[1])))
+    owners = [shelf.owner(int(proposals.owners[number])) for number in _best(shelf, proposals)]
+    return found + [entry.reference_id for entry in owners if entry is not None]
+
+
 def _match(entry: Entry, candidate: Candidate, query: QueryFingerprint) -> Match:
     """A candidate in pixels of the original files."""
     reference, size_px = entry.fingerprint, query.grey.shape[::-1]
@@ -93,6 +103,7 @@ def _match(entry: Entry, candidate: Candidate, query: QueryFingerprint) -> Match
         region_of(matrix, reference.original_px, query.original_px),
         (a, b, c),
         describe(matrix, reference.original_px, query.original_px, candidate.agreement.different),
+        round(candidate.agreement.different, 3),
     )
 
 
@@ -126,11 +137,10 @@ def _near_hashes(shelf: Shelf, hashes: Bits) -> list[tuple[Entry, int]]:
     """The nearest (reference, row of hashes) pairs, at most HASH_DISTANCE_MAX_BITS away."""
     found = []
     for segment in shelf.segments:
-        distances = np.bitwise_count(hashes[:, None] ^ segment.hashes[None]).sum(axis=2)
-        for row, place in np.argwhere(distances <= HASH_DISTANCE_MAX_BITS):
-            entry = segment.entries[place]
+        for distance, row, place in segment.near(hashes, HASH_DISTANCE_MAX_BITS).tolist():
+            entry = segment.entry(place)
             if entry is not None:
-                found.append((int(distances[row, place]), entry.reference_id, int(row), entry))
+                found.append((distance, entry.reference_id, row, entry))
     found.sort(key=lambda near: near[:3])
     return [(entry, row) for _, _, row, entry in found[:HASH_CANDIDATES_MAX]]
 

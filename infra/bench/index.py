@@ -1,0 +1,182 @@
+"""`python -m infra.bench.index --photos DIR`: what a search costs, holds and finds as references become many.
+
+References are made up of real descriptors (see `bank`); among them stand photos that are searched for, edited in 20
+ways and then once more. Filling does not ask what references share, since by their making they share nothing:
+`register_ms` is told by references that are added afterwards, one by one. Writes var/bench/index.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from infra.bench.bank import EDITS, Bank, bank_of
+from services.matching.recognition import ReferenceIndex, warm_up
+from services.matching.recognition.index import holding
+from services.matching.recognition.shelf import Batch, Entry
+from shared.fingerprints import Picture, QueryFingerprint, fingerprint_query
+
+FOLDER = Path("var/bench")
+SIZES = (10_000, 100_000, 1_000_000)
+PHOTOS_MAX = 240
+QUERIES, ADDED = 400, 20
+PART = 2_000
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+BYTES_NEEDED = 60_000  # of memory for each reference while tables are built
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One size. bytes_per_reference: what a search may touch of every reference; cold: what only candidates need."""
+
+    references: int
+    search_cpu_ms: float
+    search_p95_ms: float
+    bytes_per_reference: int
+    cold_bytes_per_reference: int
+    resident_bytes_per_reference: int
+    recall: float
+    recall_relative: float | None
+    found: float
+    register_ms: float
+    fill_s: float
+
+
+def filled(bank: Bank, references: int, console: Console) -> ReferenceIndex:
+    """An index of the wanted photos and as many made-up references as are missing, all of different twins."""
+    parts = [Batch.of([Entry(f"photo-{n}", f"photo-{n}", one) for n, one in enumerate(bank.wanted)])]
+    numbers = range(references - len(bank.wanted))
+    for first in track(range(0, len(numbers), PART), f"filling {references}", console=console):
+        here = numbers[first : first + PART]
+        parts.append(Batch.of([Entry(f"made-up-{n}", f"made-up-{n}", bank.made_up(n)) for n in here]))
+    return holding(Batch.joined(parts))
+
+
+def measured(bank: Bank, references: int, at_first: float | None, console: Console) -> Measured:
+    """Fill an index, search it, add to it."""
+    before, began = _resident(), time.monotonic()
+    index = filled(bank, references, console)
+    fill_s, resident = time.monotonic() - began, _resident() - before
+    queries = [(f"photo-{number}", query) for number, query in _asked(bank)]
+    times, proposed, found = [], 0, 0
+    for name, query in track(queries, f"searching {references}", console=console):
+        start = time.thread_time()
+        matches = index.search(query, livemode=True)
+        times.append((time.thread_time() - start) * 1000)
+        found += any(match.reference_id == name for match in matches)
+        proposed += name in index.candidates(query, livemode=True)
+    recall, hot = proposed / len(queries), index.hot_bytes(livemode=True)
+    return Measured(
+        references,
+        round(float(np.mean(times)), 2),
+        round(float(np.percentile(times, 95)), 2),
+        hot // references,
+        index.cold_bytes(livemode=True) // references,
+        resident // references,
+        round(recall, 4),
+        None if at_first is None else round(recall / at_first, 4),
+        round(found / len(queries), 4),
+        round(_register_ms(index, bank, references), 2),
+        round(fill_s, 1),
+    )
+
+
+def _asked(bank: Bank) -> Iterator[tuple[int, QueryFingerprint]]:
+    """Photos and queries that show them: an edited one is edited once more, or all would be found at any size."""
+    # An odd step, so that every kind of edit is among them.
+    step = max(1, len(bank.queries) // QUERIES) | 1
+    for number, (photo, picture) in enumerate(bank.queries[::step]):
+        grey, _ = EDITS[(7 * number + 3) % len(EDITS)](picture.grey, np.random.default_rng(number))
+        yield photo, fingerprint_query(Picture(grey, grey.shape[1], grey.shape[0], ""))
+
+
+def _register_ms(index: ReferenceIndex, bank: Bank, references: int) -> float:
+    times = []
+    for number in range(references, references + ADDED):
+        made = bank.made_up(number)
+        start = time.thread_time()
+        index.add(f"added-{number}", f"added-{number}", True, made)
+        times.append((time.thread_time() - start) * 1000)
+    return float(np.median(times))
+
+
+def _resident() -> int:
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _free_bytes() -> int:
+    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def run(bank: Bank, sizes: Sequence[int], minutes: float, console: Console) -> list[Measured]:
+    """Every size that time and memory allow, the smallest first: recall is told relative to it."""
+    until, results = time.monotonic() + minutes * 60, list[Measured]()
+    for size in sorted(sizes):
+        last = results[-1] if results else None
+        if last is not None and time.monotonic() + last.fill_s * 1.3 * size / last.references > until:
+            console.print(f"{size} references left out: they would not be filled in {minutes:g} minutes")
+            continue
+        if _free_bytes() < size * BYTES_NEEDED:
+            console.print(f"{size} references left out: {size * BYTES_NEEDED >> 30} GiB of memory are not free")
+            continue
+        results.append(measured(bank, size, results[0].recall if results else None, console))
+        console.print_json(json.dumps(asdict(results[-1])))
+    return results
+
+
+def _print(results: Sequence[Measured], console: Console) -> None:
+    table = Table(*Measured.__dataclass_fields__, title="the index, one thread")
+    for one in results:
+        table.add_row(*(str(value) for value in asdict(one).values()))
+    console.print(table)
+
+
+def main() -> int:
+    """Run, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--photos", type=Path, help="a folder of a few hundred photos, such as the evaluation kit's")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--minutes", type=float, default=30.0, help="no size is begun that would end later")
+    parser.add_argument("--jobs", type=int, default=2, help="processes that describe photos")
+    asked, console = parser.parse_args(), Console()
+    if asked.photos is None:
+        console.print("skipped: real photos are needed; name a folder with a few hundred: make bench-index PHOTOS=DIR")
+        return 0
+    photos = sorted(path for path in asked.photos.glob("*") if path.suffix.lower() in SUFFIXES)
+    if len(photos) < 20:
+        print(f"--photos {asked.photos}: has {len(photos)} photos, at least 20 are needed", file=sys.stderr)
+        return 2
+    chosen = photos[:: max(1, len(photos) // PHOTOS_MAX)][:PHOTOS_MAX]
+    bank = bank_of(chosen, FOLDER, asked.jobs, console)
+    warm_up()
+    results = run(bank, asked.sizes, asked.minutes, console)
+    told = {
+        "photos": len(chosen),
+        "flipped_bits_median": float(np.median(bank.flips)),
+        "sizes": list(map(asdict, results)),
+    }
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    (FOLDER / "index.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    _print(results, console)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
