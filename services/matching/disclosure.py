@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import c2pa
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import ParseError, fromstring
+from defusedxml.ElementTree import fromstring
 from PIL import Image
 
 from shared.events import Disclosure
@@ -63,10 +62,7 @@ class Disclosures:
     def _credentials(self, image: bytes) -> tuple[str, str | None]:
         try:
             context = c2pa.Context(settings=c2pa.Settings.from_dict(self._settings))
-            with _format_of(image) as picture:
-                reader = c2pa.Reader.try_create(
-                    Image.MIME.get(picture.format or "", ""), io.BytesIO(image), None, context
-                )
+            reader = c2pa.Reader.try_create(_media_type(image), io.BytesIO(image), None, context)
             if reader is None:
                 return "absent", None
             with reader:
@@ -79,8 +75,10 @@ class Disclosures:
             return ("absent" if elsewhere else "broken"), None
 
 
-def _format_of(image: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(image))
+def _media_type(image: bytes) -> str:
+    with Image.open(io.BytesIO(image)) as picture:
+        # Several pictures in one file: the library knows them by the first one's type only.
+        return "image/jpeg" if picture.format == "MPO" else Image.MIME.get(picture.format or "", "")
 
 
 def _source_type(store: dict[str, Any]) -> str | None:
@@ -96,14 +94,15 @@ def _source_type(store: dict[str, Any]) -> str | None:
 
 def _xmp_source_type(image: bytes) -> str | None:
     try:
-        with _format_of(image) as picture:
+        with Image.open(io.BytesIO(image)) as picture:
             xmp = picture.info.get("xmp")
         text = xmp.encode() if isinstance(xmp, str) else xmp
         if not isinstance(text, bytes) or len(text) > XMP_BYTES_MAX:
             return None
         root = fromstring(text.rstrip(b"\0 \r\n"))
-    except (DefusedXmlException, ParseError, ValueError, OSError, SyntaxError):
-        return None  # metadata never decides whether a picture can be read
+    except Exception as error:  # metadata never decides whether a picture can be read: a name of an encoding, say
+        log.info("xmp_unreadable", error=f"{type(error).__name__}: {error}"[:300])
+        return None
     for element in root.iter():
         told = element.attrib.get(_PROPERTY)
         if element.tag == _PROPERTY:

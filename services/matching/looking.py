@@ -112,7 +112,9 @@ def search_image(
     digest = digest_of(image)
     IMAGE_SECONDS.labels("decode").observe(decoded - start)
     IMAGE_SECONDS.labels("describe").observe(described - decoded)
+    asked = time.thread_time()
     disclosure = disclosures.of(image)
+    IMAGE_SECONDS.labels("disclose").observe(time.thread_time() - asked)
     seen = seen_in(query, index, digest=digest, livemode=livemode, disclosure=disclosure)
     return Searched(digest, seen, None if knew is None else _kept(query, knew, disclosure))
 

@@ -17,13 +17,13 @@ import httpx2
 import psycopg
 import pytest
 
-from shared.events import Event, MediaItem, UseSeen, encoded_bytes, read_event
+from shared.events import Disclosure, Event, MediaItem, UseSeen, encoded_bytes, read_event
 from shared.fingerprints import Fingerprint, Picture, decode, fingerprint_reference
 from shared.ids import digest_of
 from shared.kafka.producer import SteadyProducer
 from tests.builders import a_post, a_published, a_reference
 from tests.conftest import Parts
-from tests.integration.test_matching_late import other_file, told
+from tests.integration.test_matching_late import other_file, told, with_source_type
 from tests.streams import read_all
 from tests.system.pictures import cropped, draw, jpeg
 
@@ -104,7 +104,7 @@ async def metric(client: httpx2.AsyncClient, name: str) -> float:
 async def test_two_workers_find_a_reference_whichever_came_first(stack: Parts, host: BusyHost) -> None:
     name = uuid.uuid4().hex
     original = draw(int(name[:6], 16), (600, 750))
-    image = jpeg(cropped(original), quality=70)
+    image = with_source_type(jpeg(cropped(original), quality=70), "trainedAlgorithmicMedia")
     picture = decode(jpeg(original))
     assert isinstance(picture, Picture)
     made = fingerprint_reference(picture)
@@ -168,7 +168,9 @@ async def test_two_workers_find_a_reference_whichever_came_first(stack: Parts, h
     for post, several in found.items():
         [use] = several
         assert told(use) == told(expected), post
-        assert use.versions[0].sightings[0].media_digest == digest_of(other_file(image, post))
+        [sighting] = use.versions[0].sightings
+        assert sighting.media_digest == digest_of(other_file(image, post))
+        assert sighting.disclosure == Disclosure(c2pa="absent", xmp_source_type="trainedAlgorithmicMedia")
     # One worker held the reference against both images, the other against none.
     assert sorted(worked) == [0.0, 2.0]
 
