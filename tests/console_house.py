@@ -311,6 +311,7 @@ class MemoryRegistry:
                 height_px=800,
                 algorithm="tf1",
                 fingerprint=b"",
+                whole_bits=None,
                 **kept,
             )
 

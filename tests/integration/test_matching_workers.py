@@ -129,6 +129,9 @@ async def test_two_workers_find_a_reference_whichever_came_first(stack: Parts, h
     async def uses() -> dict[str, list[UseSeen]]:
         found: dict[str, list[UseSeen]] = {}
         for record in await read_all(stack.kafka_settings, "sightings.v1"):
+            # Other tests leave records that nobody can read.
+            if name.encode() not in (record.value or b""):
+                continue
             use = read_event(record.topic, record.key, record.value)
             if isinstance(use, UseSeen) and use.twin_id == name:
                 found.setdefault(use.post_id.removeprefix(f"{name}-"), []).append(use)
@@ -142,6 +145,7 @@ async def test_two_workers_find_a_reference_whichever_came_first(stack: Parts, h
         return (stack.running.directory / "store" / "evidence" / digest[:2] / digest).exists()
 
     async with AsyncExitStack() as running:
+        running.push_async_callback(producer.stop)
         workers = [await running.enter_async_context(matching(stack, host)) for _ in range(2)]
         for worker in workers:
             await until(partial(is_ready, worker))
@@ -162,7 +166,6 @@ async def test_two_workers_find_a_reference_whichever_came_first(stack: Parts, h
         for post in ("after", "after-2", "during", "before"):
             await until(partial(kept, post))
         worked = [await metric(worker, "twintally_matching_late_matches_total") for worker in workers]
-    await producer.stop()
     found = await uses()
     [expected] = found["before"]
     for post, several in found.items():

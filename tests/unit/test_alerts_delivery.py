@@ -25,7 +25,7 @@ from services.alerts.delivery import (
 )
 from services.alerts.domain import News
 from services.alerts.payload import body_of
-from shared.events import InfringementState, Reason, Sighting
+from shared.events import Disclosure, InfringementState, Reason, Sighting
 
 NOON = datetime(2026, 11, 3, 12, tzinfo=UTC)
 DIGEST = "sha256:" + "ab" * 32
@@ -101,6 +101,9 @@ def test_the_payload_carries_the_whole_case_and_no_clock():
         transform=((1, 0, 0), (0, 1, 0), (0, 0, 1)),
         description="mirrored",
         algorithm="v1",
+        disclosure=Disclosure(c2pa="valid", c2pa_source_type="trainedAlgorithmicMedia"),
+        platform_label=False,
+        covered_share=0.12,
     )
     found = InfringementState(
         use_id="use-1", revision=4, occurred_at=NOON, verdict="out_of_scope",
@@ -136,6 +139,13 @@ def test_the_payload_carries_the_whole_case_and_no_clock():
                 "region": [1.0, 2.0, 30.0, 40.0],
                 "description": "mirrored",
                 "algorithm": "v1",
+                "covered_share": 0.12,
+                "disclosure": {
+                    "c2pa": "valid",
+                    "c2pa_source_type": "trainedAlgorithmicMedia",
+                    "xmp_source_type": None,
+                },
+                "platform_label": False,
                 "media": {
                     "digest": DIGEST,
                     "url": "https://cdn.example/1.jpg",
