@@ -49,7 +49,7 @@ class Behind:
         parts: Any = self
         nothing: Any = None
         limits: Any = SimpleNamespace(image_bytes_max=10_000_000, body_bytes_max=1_000_000)
-        registry = RegistryParts(parts.registry, nothing, parts.pictures, self.keys)
+        registry = RegistryParts(parts.registry, nothing, parts.pictures, self.keys, nothing)
         self.apps = {
             "registry": registry_app(limits, registry),
             "matching": matching_app(parts.pictures, parts.pictures, self.keys),
