@@ -115,7 +115,11 @@ async def _look(item: _Item, looker: Looker, deadline_s: float) -> MediaOutcome:
 
 
 async def _publish_uses(key: PostKey, transaction: Transaction) -> int:
-    post = fold(await transaction.facts_of(key))
+    facts = await transaction.facts_of(key)
+    if not facts:
+        # None can be read any more: told and counted there, and no reason to hold up other posts.
+        return 0
+    post = fold(facts)
     digests = await transaction.digests_of(key)
     known = sorted({digest for several in digests.values() for digest in several if digest is not None})
     seen = await transaction.seen_in(known, livemode=key.livemode)

@@ -140,7 +140,12 @@ class LateSearches:
         keys = await self._late.posts_with(stored.media_digest, livemode=job.livemode)
         published = 0
         for first in range(0, len(keys), POSTS_AT_ONCE):
-            published += await on_late_match(seen, keys[first : first + POSTS_AT_ONCE], self._store)
+            # Held on before each of many posts: the lease must not run out, and what was withdrawn accuses nobody.
+            held = await self._late.advance(job, stored.number, lease_s=LEASE_S)
+            still = [one for one in seen if held is not None and one.reference_id in held.revisions]
+            if not still:
+                break
+            published += await on_late_match(still, keys[first : first + POSTS_AT_ONCE], self._store)
         LATE_MATCHES.inc()
         USES.inc(published)
         self._relay.wake()

@@ -14,6 +14,7 @@ import pytest
 from obstore.store import MemoryStore
 from PIL import Image
 
+from services.matching import late
 from services.matching.additions import Knowledge
 from services.matching.disclosure import Disclosures
 from services.matching.domain import PostKey
@@ -467,3 +468,23 @@ async def test_the_picture_of_a_late_match_whose_image_is_gone_is_not_purged(hou
         pass
     assert len(await house.rows("select number from queries where media_digest = %s", digest)) == 1
     assert len(await house.uses()) == 1
+
+
+async def test_a_reference_withdrawn_while_its_matches_are_stored_accuses_no_further_post(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(late, "POSTS_AT_ONCE", 1)
+    state, (one, other) = house.reference(), house.workers
+    for name in ("first", "second"):
+        await one.see(house.post(name))
+    await other.learn(state)
+    stored = late.on_late_match
+
+    async def withdraw_after(*arguments: Any) -> int:
+        published = await stored(*arguments)
+        await one.learn(state.model_copy(update={"revision": state.revision + 1, "status": "withdrawn"}))
+        return published
+
+    monkeypatch.setattr(late, "on_late_match", withdraw_after)
+    await other.work()
+    assert sorted([len(await house.uses("first")), len(await house.uses("second"))]) == [0, 1]
