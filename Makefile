@@ -52,7 +52,7 @@ test-chaos: setup-dev ## 1,000 kills while posts stream in (about two hours); KI
 	$(BIN)/python -m pytest -m long tests/chaos
 	$(BIN)/python -m tests.chaos.play $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
-fuzz: setup-dev ## 100,000 mutated pictures through decoding and fingerprints (some minutes); ARGS="--mutations 1000 --seed 7"
+fuzz: setup-dev ## 100,000 mutated pictures through decoding, fingerprints and disclosure (some minutes); ARGS="--mutations 1000 --seed 7"
 	$(BIN)/python -m tests.fuzz.play $(ARGS)
 
 demo: setup ## play a real job on the whole house; KEEP=1 leaves it running

@@ -5,15 +5,17 @@ C2PA specification 2.2, validated by c2pa-python; IPTC Photo Metadata Standard, 
 """
 
 import io
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import c2pa
 from defusedxml.ElementTree import fromstring
 from PIL import Image
 
+from services.matching.confined import BroughtDownError, ConfinedReader
 from shared.events import Disclosure
+from shared.fingerprints.decode import FORMATS
+from shared.ids import digest_of
 from shared.logs import get_log
 
 log = get_log()
@@ -25,6 +27,7 @@ _RESOURCE = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}resource"
 _NAME_MAX = 100
 # What any file with a manifest inside has in it, and any file with XMP: most files have neither, and cost a glance.
 _JUMBF, _XMP = (b"jumb", b"JUMB"), (b"DigitalSourceType", b"XML:com.adobe.xmp")
+Read = Callable[[bytes, str, dict[str, Any]], dict[str, Any]]
 _STATES = {"Trusted": "trusted", "Valid": "valid", "Invalid": "broken"}
 
 
@@ -32,9 +35,13 @@ class Disclosures:
     """Reads what files disclose.
 
     trust_anchors: certificates (PEM) whose signatures are trusted; without any, a sound signature is `valid` at best.
+    trust_list: their digest, None without any.
+    read: `credentials.read_credentials`, or what stands for it; a process of its own by default.
     """
 
-    def __init__(self, trust_anchors: str | None = None) -> None:
+    def __init__(self, trust_anchors: str | None = None, read: Read | None = None) -> None:
+        self._read = read or ConfinedReader()
+        self.trust_list = digest_of(trust_anchors.encode()) if trust_anchors else None
         self._settings: dict[str, Any] = {
             "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_trust": True},
             **({"trust": {"trust_anchors": trust_anchors}} if trust_anchors else {}),
@@ -54,47 +61,45 @@ class Disclosures:
         return cls(anchors)
 
     def of(self, image: bytes) -> Disclosure:
-        """What the bytes of an image file disclose; a fault of what they say is `broken`, or nothing said."""
+        """What the bytes of an image file disclose; a fault of what they say is `broken`, or nothing said.
+
+        So is a manifest that takes more than its share of time or memory. ReaderAway, a passing fault, when the
+        process that reads manifests does not start.
+        """
         state, source_type = self._credentials(image) if any(mark in image for mark in _JUMBF) else ("absent", None)
         xmp = _xmp_source_type(image) if any(mark in image for mark in _XMP) else None
         return Disclosure.model_validate({"c2pa": state, "c2pa_source_type": source_type, "xmp_source_type": xmp})
 
     def _credentials(self, image: bytes) -> tuple[str, str | None]:
+        media_type = _media_type(image)
+        if not media_type:
+            return "absent", None
         try:
-            context = c2pa.Context(settings=c2pa.Settings.from_dict(self._settings))
-            reader = c2pa.Reader.try_create(_media_type(image), io.BytesIO(image), None, context)
-            if reader is None:
-                return "absent", None
-            with reader:
-                state = _STATES.get(str(reader.get_validation_state()), "broken")
-                return state, _source_type(json.loads(reader.json()))
-        except Exception as error:  # whatever a stranger's file provokes in the library decides about this field alone
-            # A manifest elsewhere is none that anybody could check, and a format without manifests has none.
-            elsewhere = str(error).startswith(("Remote", "NotSupported"))
-            log.info("credentials_unreadable", error=f"{type(error).__name__}: {error}"[:300])
-            return ("absent" if elsewhere else "broken"), None
+            told = self._read(image, media_type, self._settings)
+        except BroughtDownError as error:
+            log.warning("credentials_too_costly", media_digest=digest_of(image), error=str(error))
+            return "broken", None
+        if "error" in told:
+            log.info("credentials_unreadable", error=told["error"])
+            return ("absent" if told["elsewhere"] else "broken"), None
+        if not told:
+            return "absent", None
+        return _STATES.get(str(told["state"]), "broken"), _name(told["source_type"])
 
 
 def _media_type(image: bytes) -> str:
-    with Image.open(io.BytesIO(image)) as picture:
-        # Several pictures in one file: the library knows them by the first one's type only.
-        return "image/jpeg" if picture.format == "MPO" else Image.MIME.get(picture.format or "", "")
-
-
-def _source_type(store: dict[str, Any]) -> str | None:
-    """The digitalSourceType of the actions in the active manifest: of the first that has one."""
-    manifest = store["manifests"][store["active_manifest"]]
-    for assertion in manifest.get("assertions", ()):
-        if str(assertion.get("label", "")).startswith("c2pa.actions"):
-            for action in assertion["data"].get("actions", ()):
-                if name := _name(action.get("digitalSourceType")):
-                    return name
-    return None
+    """Of the file, as the library knows it; empty when no parser of ours knows the file."""
+    try:
+        with Image.open(io.BytesIO(image), formats=FORMATS) as picture:
+            # Several pictures in one file: the library knows them by the first one's type only.
+            return "image/jpeg" if picture.format == "MPO" else Image.MIME.get(picture.format or "", "")
+    except Exception:  # a file that decodes is known; any other has no credentials that anybody could check
+        return ""
 
 
 def _xmp_source_type(image: bytes) -> str | None:
     try:
-        with Image.open(io.BytesIO(image)) as picture:
+        with Image.open(io.BytesIO(image), formats=FORMATS) as picture:
             xmp = picture.info.get("xmp")
         text = xmp.encode() if isinstance(xmp, str) else xmp
         if not isinstance(text, bytes) or len(text) > XMP_BYTES_MAX:

@@ -1,4 +1,7 @@
-"""Small real files of every kind that is read, from pictures that the demo draws."""
+"""Small real files of every kind that is read, from pictures that the demo draws.
+
+Those with Content Credentials are signed anew each time, so their bytes differ from run to run.
+"""
 
 import io
 from collections.abc import Callable
@@ -7,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from infra.demo.pictures import Shot, draw, look_of
+from tests.credentials import AI, XMP, signed, with_xmp
 
 SIDES = ((200, 250), (96, 120))
 
@@ -21,7 +25,19 @@ def corpus() -> dict[str, bytes]:
         for kind, save in _KINDS.items():
             # Copies: Pillow leaves on a picture how it was saved last, and stumbles over it in another format.
             files[f"{kind}-{size[0]}"] = save(first.copy(), second.copy())
-    return files
+    return files | disclosing()
+
+
+def disclosing() -> dict[str, bytes]:
+    """Files that say where they come from: in a signed manifest, in XMP, in both."""
+    packet = XMP.format(f'e:DigitalSourceType="{AI}"/>').encode()
+    # Plain pictures: the thumbnail in a manifest is small then, and most damage is done to the rest.
+    plain = Image.new("RGB", (64, 48), "teal")
+    both = {"JPEG": _saved(plain, "JPEG", xmp=packet), "WEBP": _saved(plain, "WEBP", xmp=packet)}
+    forms = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF")
+    files = {f"disclosing-signed-{form.lower()}": signed(form, file=_saved(plain, form)) for form in forms}
+    files |= {f"disclosing-xmp-{form.lower()}": with_xmp(form, packet) for form in ("JPEG", "PNG", "WEBP", "TIFF")}
+    return files | {f"disclosing-both-{form.lower()}": signed(form, file=file) for form, file in both.items()}
 
 
 def _saved(picture: Image.Image, form: str, **options: object) -> bytes:

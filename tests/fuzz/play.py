@@ -1,7 +1,8 @@
-"""`python -m tests.fuzz.play`: mutated files through decoding and fingerprints, in child processes under a memory cap.
+"""`python -m tests.fuzz.play`: mutated files through decoding, fingerprints and what they disclose of their origin.
 
-Nothing may raise, crash, hang or take more memory than the cap. The seed is printed; `--seed N --only NUMBER` does one
-mutation again. What was found lies in var/fuzz, a file each. Exit code 1 when something was found.
+In child processes under a memory cap: nothing may raise, crash, hang or take more memory than that. What was found lies
+in var/fuzz, a file each, and exit code is 1 then; `--file PATH` reads one again. The seed is printed; `--seed N --only
+NUMBER` does one mutation again, unless it is of a signed file: these are signed anew each time.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
+from services.matching.credentials import read_credentials
+from services.matching.disclosure import Disclosures
 from shared.fingerprints import Picture, Undecodable, decode, fingerprint_query, fingerprint_reference
 from shared.fingerprints.decode import WORK_SIDE_PX
 from tests.fuzz.corpus import corpus
@@ -45,7 +49,19 @@ class Finding:
 
 
 def examine(data: bytes, number: int) -> str:
-    """What came of a file, in a word or two; raises when something is not as promised."""
+    """What came of a file, in some words; raises when something is not as promised."""
+    told = disclosures().of(data)
+    credentials = "" if told.c2pa == "absent" else f", credentials {told.c2pa}"
+    return _decoded(data, number) + credentials + (", XMP read" if told.xmp_source_type else "")
+
+
+@cache
+def disclosures() -> Disclosures:
+    """With the parser of credentials in this very process: what brings it down must be seen."""
+    return Disclosures(read=read_credentials)
+
+
+def _decoded(data: bytes, number: int) -> str:
     result = decode(data)
     if isinstance(result, Undecodable):
         assert result.reason, "no reason was given"
@@ -106,8 +122,9 @@ class Batch:
 
 def _work(files: Sequence[bytes], seed: int, numbers: range, at: Any, end: Connection) -> None:
     warnings.simplefilter("ignore")
-    # Parsers of pictures complain on standard error, of every second file here.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    # Parsers of pictures complain on standard error, of every second file here, and credentials in our log.
+    for stream in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     room = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + ROOM_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (room, room))
     outcomes: Counter[str] = Counter()
@@ -163,19 +180,24 @@ def play(files: Sequence[bytes], seed: int, mutations: int, jobs: int, progress:
 
 def main() -> int:
     """Run, print, keep what was found."""
-    parser = argparse.ArgumentParser(description="mutated pictures through decoding and fingerprints")
+    parser = argparse.ArgumentParser(description="mutated pictures through all that reads them")
     parser.add_argument("--mutations", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000), help="chosen by chance when left out")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", type=int, help="the number of one mutation to do again, in this process")
+    parser.add_argument("--kinds", default="", help="only files whose kind has this in it, `disclosing` for one")
+    parser.add_argument("--file", type=Path, help="a file to read in this process, in place of mutations")
     asked, console = parser.parse_args(), Console()
-    files = list(corpus().values())
+    if asked.file is not None:
+        console.print(examine(asked.file.read_bytes(), 0), highlight=False)
+        return 0
+    files = [file for kind, file in corpus().items() if asked.kinds in kind]
     if asked.only is not None:
         console.print(examine(mutated(files, asked.seed, asked.only), asked.only), highlight=False)
         return 0
     console.print(f"seed {asked.seed}, {len(files)} files, {asked.mutations} mutations", highlight=False)
     for number, file in enumerate(files):  # compiles what is compiled at first use, before any child is forked
-        examine(file, number)
+        _decoded(file, number)
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     # No thread of its own: children are forked from this process.
     with Progress(*columns, console=console, auto_refresh=False) as progress:

@@ -1,114 +1,25 @@
 """What a file discloses of its origin: every file here is made and signed by the test."""
 
-import io
+import gc
+import os
+import signal
 import socket
-from datetime import UTC, datetime, timedelta
-from functools import cache
+import time
+import zlib
+from pathlib import Path
 
-import c2pa
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+from structlog.testing import capture_logs
 
+from services.matching import confined
+from services.matching.confined import ConfinedReader, ReaderAway
 from services.matching.disclosure import XMP_BYTES_MAX, Disclosures
 from shared.events import Disclosure
+from shared.kafka.passing import PASSING_FAULTS
+from tests.credentials import AI, XMP, Signatory, saved, signatory, signed, with_xmp
 
-AI = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-XMP = (
-    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    '<rdf:Description xmlns:e="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" {}</rdf:RDF></x:xmpmeta>'
-)
 SAYS_NOTHING = Disclosure(c2pa="absent")
-
-
-def picture() -> Image.Image:
-    return Image.effect_noise((160, 120), 60).convert("RGB")
-
-
-def saved(form: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    picture().save(file, form, **options)
-    return file.getvalue()
-
-
-def named(name: str) -> x509.Name:
-    return x509.Name(
-        [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "A test"), x509.NameAttribute(NameOID.COMMON_NAME, name)]
-    )
-
-
-class Signatory:
-    """A certificate authority of one signer."""
-
-    def __init__(self) -> None:
-        self.root_key, self.key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-        root_id = x509.SubjectKeyIdentifier.from_public_key(self.root_key.public_key())
-        self.root = self._certificate(
-            "Root",
-            self.root_key,
-            (x509.BasicConstraints(True, None), True),
-            (self._usage(signs=False), True),
-            (root_id, False),
-        )
-        self.leaf = self._certificate(
-            "Signer",
-            self.key,
-            (x509.BasicConstraints(False, None), True),
-            (self._usage(signs=True), True),
-            (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), False),
-            (x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(root_id), False),
-            (x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), False),
-        )
-
-    def _usage(self, *, signs: bool) -> x509.KeyUsage:
-        return x509.KeyUsage(signs, False, False, False, False, not signs, not signs, False, False)
-
-    def _certificate(
-        self, name: str, key: ec.EllipticCurvePrivateKey, *extensions: tuple[x509.ExtensionType, bool]
-    ) -> str:
-        now = datetime.now(UTC)
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(named(name))
-            .issuer_name(named("Root"))
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=30))
-        )
-        for extension, critical in extensions:
-            builder = builder.add_extension(extension, critical)
-        made = builder.sign(self.root_key, hashes.SHA256())
-        return made.public_bytes(serialization.Encoding.PEM).decode()
-
-    def sign(self, data: bytes) -> bytes:
-        r, s = decode_dss_signature(self.key.sign(data, ec.ECDSA(hashes.SHA256())))
-        return r.to_bytes(32, "big") + s.to_bytes(32, "big")
-
-
-@cache
-def signatory() -> Signatory:
-    return Signatory()
-
-
-def signed(form: str = "JPEG", *, elsewhere: str | None = None) -> bytes:
-    """A file with Content Credentials; with `elsewhere` they lie at that address, and the file only names it."""
-    who = signatory()
-    actions = {"actions": [{"action": "c2pa.created", "digitalSourceType": AI}]}
-    about = {"claim_generator_info": [{"name": "test", "version": "1"}], "title": "picture"}
-    builder = c2pa.Builder({**about, "assertions": [{"label": "c2pa.actions", "data": actions}]})
-    if elsewhere is not None:
-        builder.set_remote_url(elsewhere)
-        builder.set_no_embed()
-    signer = c2pa.Signer.from_callback(who.sign, c2pa.C2paSigningAlg.ES256, who.leaf + who.root, None)
-    file = io.BytesIO()
-    builder.sign(signer, f"image/{form.lower()}", io.BytesIO(saved(form)), file)
-    return file.getvalue()
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
@@ -160,15 +71,7 @@ def test_what_a_file_names_is_never_fetched() -> None:
 )
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_the_source_type_is_read_from_xmp(form: str, told: str) -> None:
-    packet = XMP.format(told).encode()
-    if form == "TIFF":
-        file = saved(form, tiffinfo={700: packet})
-    elif form == "PNG":
-        info = PngInfo()
-        info.add_itxt("XML:com.adobe.xmp", packet.decode(), zip=True)
-        file = saved(form, pnginfo=info)
-    else:
-        file = saved(form, xmp=packet)
+    file = with_xmp(form, XMP.format(told).encode())
     assert Disclosures().of(file) == Disclosure(c2pa="absent", xmp_source_type="trainedAlgorithmicMedia")
 
 
@@ -218,3 +121,82 @@ def test_anchors_that_cannot_be_used_are_refused_with_the_reason(tmp_path) -> No
         Disclosures.trusting(file)
     file.write_text(signatory().root)
     assert Disclosures.trusting(file).of(signed()).c2pa == "trusted"
+
+
+def with_actions(file: bytes, actions: int) -> bytes:
+    """A signed PNG whose manifest lists so many actions: none signed, all well formed."""
+    start = file.index(b"caBX")
+    size = int.from_bytes(file[start - 4 : start], "big")
+    cbor = b"\xa1\x67actions\x9a" + actions.to_bytes(4, "big") + b"\xa1\x66action\x6cc2pa.created" * actions
+    store = rewritten(file[start + 4 : start + 4 + size], cbor)
+    chunk = b"caBX" + store
+    crc = zlib.crc32(chunk).to_bytes(4, "big")
+    return file[: start - 4] + len(store).to_bytes(4, "big") + chunk + crc + file[start + 4 + size + 4 :]
+
+
+def rewritten(boxes: bytes, cbor: bytes, *, inside: bool = False) -> bytes:
+    """JUMBF boxes with another content of the actions, and the sizes of all boxes around it."""
+    made, place = b"", 0
+    while place < len(boxes):
+        size, kind = int.from_bytes(boxes[place : place + 4], "big"), boxes[place + 4 : place + 8]
+        content = boxes[place + 8 : place + size]
+        place += size
+        if kind == b"jumb":
+            content = rewritten(content, cbor, inside=b"c2pa.actions" in content[:80])
+        elif kind == b"cbor" and inside:
+            content = cbor
+        made += (8 + len(content)).to_bytes(4, "big") + kind + content
+    return made
+
+
+def test_a_manifest_that_takes_too_long_is_broken_and_the_next_file_is_read() -> None:
+    asked, file = Disclosures(), signed("PNG")
+    assert asked.of(with_actions(file, 3)).c2pa == "broken"
+    start = time.monotonic()
+    with capture_logs() as logs:
+        assert asked.of(with_actions(file, 1_000_000)).c2pa == "broken"
+        # It is stopped by the processor time that it may take; the belt is far above.
+        assert time.monotonic() - start < confined.ANSWER_S_MAX / 2
+        assert asked.of(file).c2pa == "valid"
+    assert [line["event"] for line in logs] == ["credentials_too_costly"]
+
+
+def test_a_reader_that_is_killed_or_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(confined, "ANSWER_S_MAX", 3.0)
+    asked, read = Disclosures(read=(reader := ConfinedReader())), signed()
+    for number in (signal.SIGKILL, signal.SIGSTOP):
+        assert asked.of(read).c2pa == "valid"
+        assert reader.pid is not None
+        os.kill(reader.pid, number)
+        assert asked.of(read).c2pa == "broken"
+    assert asked.of(read).c2pa == "valid"
+
+
+def test_the_reader_is_given_none_of_our_environment_and_ends_with_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TWINTALLY_SECRET_KEY", "a secret")
+    asked = Disclosures(read=(reader := ConfinedReader()))
+    asked.of(signed())
+    process = Path(f"/proc/{reader.pid}")
+    assert b"TWINTALLY" not in (process / "environ").read_bytes()
+    del asked, reader
+    gc.collect()
+    assert not process.exists()
+
+
+def test_a_reader_that_cannot_be_started_is_a_passing_fault_and_no_fault_of_the_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(confined.sys, "executable", "/nowhere/python")
+    with pytest.raises(ReaderAway, match="does not start"):
+        Disclosures().of(signed())
+    monkeypatch.setattr(confined.sys, "executable", "/bin/false")
+    with pytest.raises(PASSING_FAULTS, match="ended with 1 at its start"):
+        Disclosures().of(signed())
+
+
+def test_only_parsers_that_decode_ever_meet_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    met: list[bytes] = []
+    monkeypatch.setitem(Image.OPEN, "OTHER", (Image.Image, lambda start: bool(met.append(start))))
+    monkeypatch.setattr(Image, "ID", [*Image.ID, "OTHER"])
+    assert Disclosures().of(b"%OTHER jumb DigitalSourceType") == SAYS_NOTHING
+    assert met == []
