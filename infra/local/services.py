@@ -97,6 +97,7 @@ def env_for(service: Service, at: Addresses) -> dict[str, str]:
         "TWINTALLY_KAFKA": at.kafka,
         "TWINTALLY_REDIS": at.redis,
         "TWINTALLY_STORE": (at.directory / "store").as_uri(),
+        "TWINTALLY_INDEX_FOLDER": str(at.directory / "index"),
         "TWINTALLY_SECRET_KEY": at.secret_key,
         **{f"TWINTALLY_URL_{name.upper()}": f"http://127.0.0.1:{at.service_ports[name]}" for name in SERVICES},
     }

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.local.services import SERVICES
+from infra.local.services import SERVICES, Addresses, env_for, second
 from shared.settings import Settings
 
 PASSWORDS = {
@@ -63,13 +64,30 @@ def test_a_service_is_given_what_it_needs_and_nothing_it_does_not_read(composed:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_the_local_stack_gives_a_service_what_it_needs(service: str) -> None:
-    from infra.local.services import Addresses, env_for
-
     ports = {name: 15_000 + number for number, name in enumerate(SERVICES)}
     at = Addresses(Path("/d"), "k:1", "postgresql://postgres@h/t", "redis://h", ports, "secret")
     given = env_for(SERVICES[service], at)
     fields = settings_of(service).model_fields
     assert {f"TWINTALLY_{name.upper()}" for name, field in fields.items() if field.is_required()} <= set(given)
+
+
+def test_the_index_outlives_its_container_and_the_user_of_the_image_may_write_there(
+    composed: dict[str, Any], project: Path
+) -> None:
+    folder = Path(composed["matching"]["environment"]["TWINTALLY_INDEX_FOLDER"])
+    volumes = {Path(volume["target"]): volume["type"] for volume in composed["matching"]["volumes"]}
+    [kept] = [target for target, kind in volumes.items() if kind == "volume" and folder.is_relative_to(target)]
+    # A new volume takes its owner from what the image has there.
+    made = re.search(r"install -d -o twintally (.+)", (project / "infra/docker/Dockerfile").read_text())
+    assert made is not None
+    assert str(kept) in made[1].split()
+
+
+def test_the_local_stack_keeps_the_index_of_all_matching_workers_in_one_folder_of_its_own() -> None:
+    ports = {name: 15_000 + number for number, name in enumerate(SERVICES)}
+    at = Addresses(Path("/d"), "k:1", "postgresql://postgres@h/t", "redis://h", ports, "secret")
+    folders = {env_for(each, at)["TWINTALLY_INDEX_FOLDER"] for each in (SERVICES["matching"], second("matching"))}
+    assert folders == {"/d/index"}
 
 
 def test_no_service_runs_as_root_and_none_is_open_to_the_network(composed: dict[str, Any], project: Path) -> None:

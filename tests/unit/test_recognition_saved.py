@@ -1,10 +1,14 @@
 """A saved index: the same answers after a restart, and never one from a file that does not fit."""
 
+import os
 import threading
+import time
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
+from services.matching.index_cache import IndexCache
 from services.matching.recognition import ReferenceIndex, saved, shelf, tables, warm_up
 from services.matching.recognition.saved import UnfitFileError
 from tests.unit.test_recognition import answers, drawn, found, index_of, names, posing, query, reference, watermark
@@ -99,14 +103,22 @@ def test_a_file_that_is_cut_short_is_refused(tmp_path, share):
         ReferenceIndex().load(path)
 
 
-def test_a_file_of_other_code_and_a_missing_one_are_refused(tmp_path, monkeypatch):
+def test_a_file_of_other_code_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "index"
     an_index().save(path, None)
     monkeypatch.setattr(saved, "made_by", lambda: "other code")
     with pytest.raises(UnfitFileError, match="other code"):
         ReferenceIndex().load(path)
-    with pytest.raises(UnfitFileError):
-        ReferenceIndex().load(tmp_path / "missing")
+
+
+def test_a_first_start_without_a_file_is_told_without_a_warning(tmp_path):
+    index = ReferenceIndex()
+    cache = IndexCache(index, str(tmp_path / "new"))
+    with capture_logs() as logs:
+        cache.load()
+    assert {line["log_level"] for line in logs} == {"info"}
+    assert "no_saved_index" in {line["event"] for line in logs}
+    assert (len(index), cache.loaded) == (0, False)
 
 
 def test_a_save_that_fails_leaves_the_old_file_and_nothing_besides(tmp_path, monkeypatch):
@@ -118,6 +130,42 @@ def test_a_save_that_fails_leaves_the_old_file_and_nothing_besides(tmp_path, mon
         index.save(path, None)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_writers_with_the_same_pid_do_not_disturb_each_other(tmp_path, monkeypatch):
+    """As in two containers that share the folder: the second writes its whole file while the first is half way."""
+    path, first, second = tmp_path / "index", index_of({"one": drawn(1)}), index_of({"two": drawn(2)})
+    wait, sync = threading.Event(), saved.os.fsync
+    half_way = threading.Event()
+
+    def held_up(number: int) -> None:
+        if threading.current_thread().name == "first" and not half_way.is_set():
+            half_way.set()
+            wait.wait(20)
+        sync(number)
+
+    monkeypatch.setattr(saved.os, "fsync", held_up)
+    writer = threading.Thread(target=first.save, args=(path, "first"), name="first")
+    writer.start()
+    assert half_way.wait(20)
+    second.save(path, "second")
+    assert ReferenceIndex().load(path) == "second"
+    wait.set()
+    writer.join(20)
+    assert ReferenceIndex().load(path) == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_parts_of_crashed_writers_are_removed_and_young_ones_left(tmp_path):
+    path, index = tmp_path / "index", index_of({"one": drawn(1)})
+    crashed, at_work, other = (tmp_path / name for name in ("index.7.part", "index.abc.part", "else.7.part"))
+    for part in (crashed, at_work, other):
+        part.write_bytes(b"half")
+    for part in (crashed, other):
+        os.utime(part, (time.time() - saved.STALE_S - 60,) * 2)
+    index.save(path, None)
+    assert sorted(tmp_path.iterdir()) == sorted([path, at_work, other])
+    assert path.stat().st_mode & 0o777 == saved.READABLE
 
 
 def test_searches_go_on_while_a_compact_index_is_added_to_saved_and_loaded(tmp_path, compact):

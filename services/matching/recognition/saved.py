@@ -1,15 +1,20 @@
 """A saved index: one file that is mapped, not read, and is only ever a cache.
 
 The file says what made it (the code of recognition and fingerprints, so that a change of either throws it away) and
-carries a checksum of every array. It is written beside the old one, flushed to the disk and renamed.
+carries a checksum of every array. It is written beside the old one, flushed to the disk and renamed: whoever shares the
+folder finds a whole file, the last writer's.
 """
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import hashlib
 import json
 import os
 import struct
+import tempfile
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +32,9 @@ from services.matching.recognition.shelf import Batch, Mark, Name, Segment, Shel
 from services.matching.recognition.tables import Tables, plan_of
 from shared import fingerprints
 from shared.fingerprints.compiled import Flags
+from shared.logs import get_log
+
+log = get_log()
 
 Array = npt.NDArray[Any]
 Shared = Mapping[str, Mapping[str, Side]]
@@ -34,6 +42,11 @@ Shared = Mapping[str, Mapping[str, Side]]
 _HEAD = struct.Struct("<8sQI")
 _MAGIC = b"tf1index"
 _ALIGNED = 64
+
+PART = ".part"
+# Far longer than any write takes.
+STALE_S = 3600.0
+READABLE = 0o644
 
 
 class UnfitFileError(Exception):
@@ -71,9 +84,14 @@ def write(path: Path, modes: Mapping[bool, Saved], notes: Any) -> None:
         table.append([name, np.lib.format.dtype_to_descr(data.dtype), data.shape, place, _checksum(data)])
         place += -(-data.nbytes // _ALIGNED) * _ALIGNED
     header = json.dumps({**told, "arrays": table}).encode()
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    _remove_stale(path)
+    # No pid in the name: in containers that share a folder, all are the same.
+    number, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=PART, dir=path.parent)
+    temporary = Path(name)
     try:
-        with temporary.open("wb") as stream:
+        with os.fdopen(number, "wb") as stream:
+            # As open() would make it: another process of the folder may run as somebody else.
+            os.fchmod(number, READABLE)
             stream.write(_HEAD.pack(_MAGIC, len(header), zlib.crc32(header)) + header)
             stream.write(bytes(-stream.tell() % _ALIGNED))
             for array in arrays.values():
@@ -91,8 +109,21 @@ def write(path: Path, modes: Mapping[bool, Saved], notes: Any) -> None:
         os.close(folder)
 
 
+def _remove_stale(path: Path) -> None:
+    """Remove what writers left that were killed half way; a young one may be another writer's, at work."""
+    oldest = time.time() - STALE_S
+    for part in path.parent.glob(f"{glob.escape(path.name)}.*{PART}"):
+        # Another writer may be as quick, and the next one tries again what cannot be removed.
+        with contextlib.suppress(OSError):
+            if part.stat().st_mtime < oldest:
+                part.unlink()
+
+
 def read(path: Path) -> tuple[dict[bool, Saved], Any]:
-    """The modes and the notes of a file that this code wrote; raises UnfitFileError with the reason."""
+    """The modes and the notes of a file that this code wrote; raises UnfitFileError with the reason.
+
+    A file that is not there, as at a first start, holds nothing: no mode, and empty notes.
+    """
     try:
         with path.open("rb") as stream:
             header = _header(stream.read(_HEAD.size), stream.read)
@@ -101,6 +132,9 @@ def read(path: Path) -> tuple[dict[bool, Saved], Any]:
             raise UnfitFileError("it was made by other code")
         arrays = _mapped(path, first, header["arrays"])
         modes = {livemode: _mode(str(livemode), header["modes"][str(livemode)], arrays) for livemode in (True, False)}
+    except FileNotFoundError:
+        log.info("no_saved_index", path=str(path))
+        return {}, {}
     except (OSError, ValueError, KeyError, TypeError, IndexError) as problem:
         raise UnfitFileError(f"{type(problem).__name__}: {problem}"[:200]) from problem
     return modes, header["notes"]
