@@ -36,6 +36,7 @@ def needs_of(before: Look | None, now: Look) -> list[Need]:
         *_of_letters(now),
         *_of_streams(now),
         *_of_alerts(now),
+        *_of_late_searches(now),
         *_of_marks(before, now),
     ]
 
@@ -113,6 +114,14 @@ def _of_alerts(now: Look) -> Iterator[Need]:
     oldest_s = now.most("alerts", "twintally_alerts_oldest_pending_seconds") or 0
     if oldest_s > ALERT_WAITS_S:
         yield Need(f"an alert is not delivered for {oldest_s / 60:.0f} minutes", step)
+
+
+def _of_late_searches(now: Look) -> Iterator[Need]:
+    # Every process tells what lies in the table they share.
+    count = now.most("matching", "twintally_matching_late_given_up") or 0
+    if count:
+        what = f"{count:.0f} late searches were given up: posts from before a reference may not be found"
+        yield Need(what, "their reason stands in `matching.late_searches`; the runbook releases them")
 
 
 def _of_marks(before: Look | None, now: Look) -> Iterator[Need]:

@@ -9,6 +9,7 @@ from services.matching.additions import Knowledge
 from services.matching.api import build_app
 from services.matching.disclosure import Disclosures
 from services.matching.evidence_store import EvidenceStore
+from services.matching.hosts import Hosts
 from services.matching.index_cache import IndexCache
 from services.matching.late import LateSearches
 from services.matching.late_evidence import LateEvidence
@@ -72,7 +73,9 @@ async def main() -> None:
     uploads = Uploads(objects)
     kept = knowledge if settings.query_days else None
     disclosures = Disclosures.trusting(settings.c2pa_trust_anchors)
-    looker = ImageLooker(http, uploads, index, evidence, executor, kept, disclosures)
+    log.info("trust_list", digest=disclosures.trust_list)
+    hosts = Hosts()
+    looker = ImageLooker(http, uploads, index, evidence, executor, kept, disclosures, hosts)
     store = MatchingStore(worker_database, attempts_max=settings.fetch_attempts_max, knowledge=knowledge)
     relay = Relay(worker_database, settings, topics=(SIGHTINGS,))
     letters = KafkaDeadLetters(producer, "matching", DEAD_LETTERS)
@@ -84,6 +87,7 @@ async def main() -> None:
         http,
         uploads,
         evidence,
+        hosts=hosts,
         fetch_s=settings.fetch_later_s,
         attempts_max=settings.fetch_attempts_max,
     )
@@ -96,6 +100,7 @@ async def main() -> None:
         executor,
         index_whole=index_whole,
         query_days=settings.query_days,
+        lease_s=settings.late_lease_s,
     )
     watch = OutboxWatch(worker_database)
     OUTBOX.follow(watch)
@@ -104,7 +109,7 @@ async def main() -> None:
     add_replays(
         app,
         {
-            "matching": Replays(partial(_take_again, worker, reference_reader)),
+            "matching": Replays(partial(_take_again, worker, references, reference_reader)),
             "matching.references": Replays(references.learn, in_memory=True),
             "matching.access": Replays(keys.learn, in_memory=True),
         },
@@ -112,6 +117,7 @@ async def main() -> None:
     _health(stall, watch, references=reference_reader, access=access_reader).add_pages(app)
     await worker_database.open()
     await api_database.open()
+    await references.begin()
     loops: dict[str, Loop] = {
         "references": reference_reader.run,
         "access": access_reader.run,
@@ -149,8 +155,10 @@ async def _consume(
     )
 
 
-async def _take_again(worker: PostsWorker, references: LookupReader, records: Sequence[Record]) -> None:
-    if not references.caught_up():
+async def _take_again(
+    worker: PostsWorker, references: LiveReferences, reader: LookupReader, records: Sequence[Record]
+) -> None:
+    if not (references.whole and reader.caught_up()):
         raise TimeoutError("the references are not read to their end")
     await worker.take(records)
 

@@ -50,19 +50,19 @@ class IndexCache:
 
     def confirmed(self, record: Record) -> tuple[str, int] | None:
         """Id and revision of the reference when the index was built from this very record."""
-        name = _name(record)
+        name = reference_named(record)
         revision, digest = self._built_from.get(name, (0, ""))
-        if name not in self._doubted or record.value is None or digest != digest_of(record.value):
+        if name not in self._doubted or record.value is None or digest != _digest(record.value):
             return None
         self._doubted.discard(name)
         return name, revision
 
     def built(self, record: Record, revision: int) -> None:
         """The index holds what this record says, or nothing of its reference when the revision is 0."""
-        name, self._changed = _name(record), True
+        name, self._changed = reference_named(record), True
         self._doubted.discard(name)
         if revision and record.value is not None:
-            self._built_from[name] = (revision, digest_of(record.value))
+            self._built_from[name] = (revision, _digest(record.value))
         else:
             self._built_from.pop(name, None)
 
@@ -95,10 +95,11 @@ class IndexCache:
             await asyncio.sleep(SAVE_EVERY_S)
 
 
-def digest_of(value: bytes) -> str:
-    """What tells one record from another."""
-    return hashlib.blake2b(value, digest_size=16).hexdigest()
-
-
-def _name(record: Record) -> str:
+def reference_named(record: Record) -> str:
+    """The reference that a record of references.v1 tells of, by its message key."""
     return (record.key or b"").decode("utf-8", "replace")
+
+
+def _digest(value: bytes) -> str:
+    # Short: it only tells one record from another.
+    return hashlib.blake2b(value, digest_size=16).hexdigest()

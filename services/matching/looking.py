@@ -33,8 +33,12 @@ class ImageLooker:
         executor: Executor,
         knowledge: Knowledge | None = None,
         disclosures: Disclosures | None = None,
+        hosts: Hosts | None = None,
     ) -> None:
-        """With `knowledge`, what the index knows, the fingerprint of each image is kept for later references."""
+        """With `knowledge`, what the index knows, the fingerprint of each image is kept for later references.
+
+        hosts: when others of this process ask hosts as well.
+        """
         self._http = http
         self._uploads = uploads
         self._index = index
@@ -42,7 +46,7 @@ class ImageLooker:
         self._executor = executor
         self._knowledge = knowledge
         self._disclosures = disclosures or Disclosures()
-        self._hosts = Hosts()
+        self._hosts = hosts or Hosts()
 
     async def look(self, url: str, *, livemode: bool, deadline_s: float) -> MediaOutcome:
         """What the image at this address shows. Faults of the host and of the file are outcomes."""

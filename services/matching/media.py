@@ -68,6 +68,11 @@ class Later:
 MediaOutcome = Searched | Unusable | Later
 
 
+def disclosure_of(stored: object) -> Disclosure | None:
+    """What a file disclosed, from the JSON that is kept of it; None when the file was not asked."""
+    return None if stored is None else Disclosure.model_validate(stored)
+
+
 def next_try(attempts: int, attempts_max: int) -> timedelta | None:
     """How long to wait after so many failed attempts; None when it was the last."""
     if attempts >= attempts_max:

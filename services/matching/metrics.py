@@ -22,6 +22,10 @@ LATE_SEARCHES = Gauge("twintally_matching_late_searches", "Searches of added ref
 OLDEST_LATE_S = Gauge("twintally_matching_oldest_late_search_seconds", "How long the oldest of them has waited")
 LATE_QUERIES = Counter("twintally_matching_late_queries_total", "Stored queries held against added references")
 LATE_MATCHES = Counter("twintally_matching_late_matches_total", "Images in which a later reference was recognised")
+LATE_FAILURES = Counter(
+    "twintally_matching_late_failures_total", "Late matches that failed for their own fault", ["result"]
+)
+LATE_GIVEN_UP = Gauge("twintally_matching_late_given_up", "Late searches that were given up and wait for a person")
 LATE_EVIDENCE = Counter("twintally_matching_late_evidence_total", "Late evidence by how it was got", ["result"])
 QUERIES_PURGED = Counter("twintally_matching_queries_purged_total", "Stored queries dropped by their age")
 REFERENCES = Gauge("twintally_matching_index_references", "References in this worker's index")

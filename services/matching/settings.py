@@ -24,9 +24,12 @@ class MatchingSettings(StreamSettings):
     query_days: int = Field(
         14, ge=0, examples=[14], description="days that a published image can be found by a later reference; 0: never"
     )
+    late_lease_s: float = Field(
+        60.0, gt=0, examples=[60.0], description="how long a late search stays with a worker that says nothing more"
+    )
     index_folder: str = Field(
         "",
-        examples=["/var/lib/twintally/matching"],
+        examples=["/var/cache/twintally/matching"],
         description="where the index is kept between runs; empty: it is built from references.v1 at each start",
     )
     c2pa_trust_anchors: Path | None = Field(

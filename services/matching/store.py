@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
+from services.matching.addition_store import keep_query
 from services.matching.additions import Knowledge
 from services.matching.domain import Digests, PostKey, Seen, told_again
-from services.matching.late_store import disclosure_of, keep_query
-from services.matching.media import ItemAt, Later, MediaOutcome, Searched, Unusable, next_try
+from services.matching.media import ItemAt, Later, MediaOutcome, Searched, Unusable, disclosure_of, next_try
 from services.matching.metrics import FACTS_UNREADABLE, MEDIA, SIGHTINGS
 from shared.database import Connection, Database, every, one
 from shared.events import PostFact, Unreadable, UseSeen, read_event

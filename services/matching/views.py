@@ -8,7 +8,7 @@ from uuid import UUID
 from psycopg.rows import DictRow
 
 from services.matching.domain import Digests, Post, PostKey, Version, fold, uses_of
-from services.matching.late_store import disclosure_of
+from services.matching.media import disclosure_of
 from services.matching.store import digests_in, seen_of
 from shared.access import Caller
 from shared.database import Connection, Database, every, one

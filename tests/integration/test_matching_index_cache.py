@@ -46,6 +46,7 @@ class Worker:
 
     async def reads(self, *records: Record) -> None:
         """The topic whole, in batches of one."""
+        await self.references.begin()
         for record in records:
             await self.references.learn([record])
         await self.references.until_whole(_at_once)

@@ -5,9 +5,11 @@ Two workers of one process on real PostgreSQL, each with an index of its own, wh
 
 import asyncio
 import random
+import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,14 +17,16 @@ from obstore.store import MemoryStore
 from PIL import Image
 
 from services.matching import late
-from services.matching.additions import Knowledge
+from services.matching.addition_store import LOCK_SHARED
+from services.matching.additions import Addition, Knowledge, Moment
 from services.matching.disclosure import Disclosures
 from services.matching.domain import PostKey
 from services.matching.evidence_store import EvidenceStore
 from services.matching.handlers import on_facts, on_fetched
+from services.matching.hosts import Hosts
 from services.matching.late import LateSearches
 from services.matching.late_evidence import LateEvidence
-from services.matching.late_store import LOCK_SHARED, LateStore
+from services.matching.late_store import LateStore, StoredQuery
 from services.matching.looking import search_image
 from services.matching.media import ItemAt, Later, MediaOutcome
 from services.matching.recognition import ReferenceIndex
@@ -36,6 +40,7 @@ from shared.events import (
     PostFact,
     PostPublished,
     ReferenceState,
+    Unreadable,
     UseSeen,
     encoded_bytes,
     read_event,
@@ -72,7 +77,8 @@ class Worker:
         self.references = LiveReferences(self.index, database, executor, self.knowledge)
         self.store = MatchingStore(database, attempts_max=3, knowledge=self.knowledge)
         self.late = LateStore(database)
-        self.searches = LateSearches(
+        self.searches_with = partial(
+            LateSearches,
             self.late,
             self.store,
             self.index,
@@ -82,6 +88,7 @@ class Worker:
             index_whole=asyncio.Event().wait,
             query_days=14,
         )
+        self.searches = self.searches_with()
         self.images = images
         self.gate: asyncio.Event | None = None
         self.slow = False
@@ -90,6 +97,21 @@ class Worker:
     async def learn(self, state: ReferenceState) -> None:
         """The worker reads a record of references.v1."""
         await self.references.learn([Record("references.v1", 0, 0, state.reference_id.encode(), state.encode())])
+
+    async def forget(self, state: ReferenceState) -> None:
+        """The worker reads a tombstone."""
+        await self.references.learn([Record("references.v1", 0, 0, state.reference_id.encode(), None)])
+
+    async def start(self, *states: ReferenceState) -> None:
+        """The worker reads references.v1 whole, where these lie."""
+        await self.references.begin()
+        for state in states:
+            await self.learn(state)
+        await self.whole()
+
+    async def whole(self) -> None:
+        """The worker has read references.v1 to its end."""
+        await self.references.until_whole(partial(asyncio.sleep, 0))
 
     async def see(self, *facts: PostFact) -> None:
         """The worker takes facts of posts."""
@@ -126,8 +148,13 @@ class House:
         self.image = jpeg(cropped(self.original), quality=70)
         self.url = f"https://images.example/{self.name}.jpg"
         self.images = {self.url: self.image}
-        self.workers = [Worker(database, stack, executor, self.images) for _ in range(2)]
+        self._worker = partial(Worker, database, stack, executor, self.images)
+        self.workers = [self.another_worker() for _ in range(2)]
         self.fingerprint = fingerprint_of(jpeg(self.original))
+
+    def another_worker(self) -> Worker:
+        """A process that starts, with an empty index."""
+        return self._worker()
 
     def reference(self, name: str = "ref", **changes: Any) -> ReferenceState:
         made = {"reference_id": f"{self.name}-{name}", "twin_id": f"{self.name}-twin", "fingerprint": self.fingerprint}
@@ -146,6 +173,17 @@ class House:
     async def rows(self, query: str, *arguments: Any) -> list[Any]:
         async with self.database.transaction() as connection:
             return await every(connection, query, arguments)
+
+    async def additions(self) -> list[tuple[str, int]]:
+        """References that may be found, by their names here, with their revisions."""
+        rows = await self.rows(
+            "select reference_id, revision from reference_owners where addition is not null order by 1"
+        )
+        return [(row["reference_id"].removeprefix(f"{self.name}-"), row["revision"]) for row in rows]
+
+    async def later(self) -> None:
+        """Pauses and leases of late searches are over."""
+        await self.rows("update late_searches set leased_until = now() - interval '1 second' returning job")
 
     async def uses(self, name: str = "post") -> list[UseSeen]:
         """Each state of the post's uses, as they were published."""
@@ -444,7 +482,9 @@ async def test_the_image_of_a_late_match_becomes_evidence_when_it_is_still_there
         await other.learn(house.reference())
         await other.work()
         http = SafeHttp(AllowedAddresses.parse(host.address))
-        getting = LateEvidence(missing, http, Uploads(MemoryStore()), evidence, fetch_s=5.0, attempts_max=2)
+        getting = LateEvidence(
+            missing, http, Uploads(MemoryStore()), evidence, hosts=Hosts(), fetch_s=5.0, attempts_max=2
+        )
         host.show("late.jpg", b"another image")
         await getting.get(digest)
         assert not await evidence.has(digest)
@@ -488,3 +528,274 @@ async def test_a_reference_withdrawn_while_its_matches_are_stored_accuses_no_fur
     monkeypatch.setattr(late, "on_late_match", withdraw_after)
     await other.work()
     assert sorted([len(await house.uses("first")), len(await house.uses("second"))]) == [0, 1]
+
+
+@pytest.fixture
+def additions_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many additions each look at them has read."""
+    counts: list[int] = []
+    lacked = Knowledge.lacked
+
+    def counted(knowledge: Knowledge, additions: Sequence[Addition], moment: Moment) -> list[Addition]:
+        counts.append(len(additions))
+        return lacked(knowledge, additions, moment)
+
+    monkeypatch.setattr(Knowledge, "lacked", counted)
+    return counts
+
+
+async def test_after_a_start_no_image_reads_the_additions_from_before(house: House, additions_read: list[int]) -> None:
+    states = [house.reference(f"old-{number}") for number in range(5)]
+    one, other = house.workers
+    for state in states:
+        await one.learn(state)
+    await other.start(*states)
+    additions_read.clear()
+    await asyncio.gather(*(other.see(house.post(f"post-{number}")) for number in range(3)))
+    assert additions_read == [0, 0, 0]
+    assert len(await house.uses("post-0")) == 1
+
+
+async def test_an_addition_that_a_worker_never_learns_is_all_that_its_images_read_again(
+    house: House, additions_read: list[int]
+) -> None:
+    one, other = house.workers
+    await one.learn(house.reference("unknown"))
+    for number in range(5):
+        for worker in house.workers:
+            await worker.learn(house.reference(f"known-{number}"))
+    await other.see(house.post("first"))
+    additions_read.clear()
+    await other.see(house.post("second"))
+    assert additions_read == [1]
+
+
+async def test_a_reference_that_nobody_can_read_any_more_costs_one_row_and_loses_nothing(house: House) -> None:
+    one, other = house.workers
+    state = house.reference()
+    await one.learn(state)
+    unreadable = Record("references.v1", 0, 0, state.reference_id.encode(), b"{}")
+    await other.references.begin()
+    with pytest.raises(Unreadable):
+        await other.references.learn([unreadable])
+    await other.whole()
+    assert await house.additions() == [("ref", 1)]
+    names = [f"post-{number}" for number in range(6)]
+    for number, name in enumerate(names):
+        await other.see(house.post(name, post=house.publish(house.original, 0.7 + number / 40)))
+    assert len(await house.rows("select job from late_searches")) == 1
+    assert await one.work() == 1
+    for name in names:
+        assert len(await house.uses(name)) == 1
+
+
+async def test_images_that_are_stored_at_once_have_their_searches_and_no_two_wait(house: House) -> None:
+    one, other = house.workers
+    await one.learn(house.reference())
+    names = [f"post-{number}" for number in range(12)]
+    posts = [house.post(name, post=house.publish(house.original, 0.7 + n / 40)) for n, name in enumerate(names)]
+    await asyncio.gather(*map(other.see, posts), one.work(), one.work())
+    # As many as transactions held one another's row, at most.
+    assert len(await house.rows("select job from late_searches")) <= 8
+    await one.work()
+    for name in names:
+        assert len(await house.uses(name)) == 1
+
+
+async def test_a_claimed_search_is_not_widened(house: House) -> None:
+    """The worker that holds it has its range in hand."""
+    one, other = house.workers
+    await one.learn(house.reference())
+    await other.see(house.post("first", post=house.publish(house.original, 0.9)))
+    claimed = await one.late.claim(one.knowledge, lease_s=60, most=10)
+    assert claimed is not None
+    await other.see(house.post("second", post=house.publish(house.original, 0.85)))
+    await one.late.finish(claimed)
+    assert await one.work() == 1
+    assert len(await house.uses("second")) == 1
+
+
+async def test_what_the_topic_has_lost_is_no_addition_after_a_start(house: House) -> None:
+    one, _ = house.workers
+    await one.see(house.post())
+    kept, lost = house.reference("kept"), house.reference("lost")
+    await one.learn(kept)
+    await one.learn(lost)
+    starting = house.another_worker()
+    await starting.start(kept)
+    assert await house.additions() == [("kept", 1)]
+    assert [row["reference_id"] for row in await house.rows("select reference_id from late_searches")] == [
+        kept.reference_id
+    ]
+    assert starting.knowledge.now().gaps == ()
+
+
+async def test_a_reference_that_another_worker_reads_during_the_start_stays(house: House) -> None:
+    """Its record may lie behind the end that the starting worker has read to."""
+    one, _ = house.workers
+    starting = house.another_worker()
+    await starting.references.begin()
+    await one.learn(house.reference())
+    await starting.whole()
+    assert await house.additions() == [("ref", 1)]
+
+
+async def test_a_tombstone_alone_ends_an_addition_with_the_start(house: House) -> None:
+    one, _ = house.workers
+    await one.learn(house.reference(revision=3))
+    starting = house.another_worker()
+    await starting.references.begin()
+    await starting.forget(house.reference())
+    await starting.whole()
+    assert await house.additions() == []
+
+
+async def test_a_tombstone_takes_nothing_newer_away_that_another_worker_has_read(house: House) -> None:
+    one, _ = house.workers
+    again = house.reference(revision=2)
+    await one.see(house.post())
+    await one.learn(again)
+    starting = house.another_worker()
+    await starting.references.begin()
+    await starting.forget(again)
+    await starting.learn(again)
+    await starting.whole()
+    assert await house.additions() == [("ref", 2)]
+    assert await starting.work() == 1
+    assert len(await house.uses()) == 1
+
+
+async def test_a_tombstone_right_behind_its_state_withdraws_what_another_worker_stored(house: House) -> None:
+    one, other = house.workers
+    state = house.reference(revision=4)
+    await one.learn(state)
+    name = state.reference_id.encode()
+    await other.references.learn(
+        [Record("references.v1", 0, 0, name, state.encode()), Record("references.v1", 0, 1, name, None)]
+    )
+    assert await house.additions() == []
+
+
+async def test_a_late_search_outlives_the_days_while_an_image_of_them_waits_for_it(house: House) -> None:
+    one, other = house.workers
+    await one.learn(house.reference())
+    await other.see(house.post())
+    await house.rows("update late_searches set waits_since = now() - interval '15 days' returning job")
+    await one.late.purge(14)
+    assert await one.work() == 1
+    assert len(await house.uses()) == 1
+    await house.rows(
+        "insert into late_searches (reference_id, revision, livemode, next_number, last_number, waits_since)"
+        " values ('unreadable', 1, true, 0, 0, now() - interval '15 days') returning job"
+    )
+    await one.late.purge(14)
+    assert await house.rows("select job from late_searches") == []
+
+
+async def test_a_claim_is_held_through_queries_that_take_long(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = house.workers
+    for number in range(4):
+        await one.see(house.post(f"post-{number}", post=house.publish(house.original, 0.8 + number / 40)))
+    for worker in house.workers:
+        await worker.learn(house.reference())
+    slow = late.search_late
+
+    def slowly(*arguments: Any) -> Any:
+        time.sleep(0.8)
+        return slow(*arguments) and ()
+
+    monkeypatch.setattr(late, "search_late", slowly)
+    one.searches = one.searches_with(lease_s=1.5)
+    working = asyncio.create_task(one.work())
+    while not await house.rows("select job from late_searches where claim is not null"):
+        await asyncio.sleep(0.05)
+    taken_over = []
+    while not working.done():
+        taken_over.append(await other.late.claim(other.knowledge, lease_s=0.1, most=10))
+        await asyncio.sleep(0.1)
+    assert await working == 1
+    assert len(taken_over) > 15
+    assert taken_over == [None] * len(taken_over)
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, post_id: str, times: int) -> None:
+    """Storing a late match in this post fails so many times."""
+    stored, left = late.on_late_match, [times]
+
+    async def fail(seen: Any, keys: Sequence[PostKey], store: Any) -> int:
+        if post_id in {key.post_id for key in keys}:
+            # Once with the others, once alone.
+            if len(keys) > 1:
+                raise ValueError("a post of them")
+            if left[0]:
+                left[0] -= 1
+                raise ValueError(f"not storable: {post_id}")
+        return await stored(seen, keys, store)
+
+    monkeypatch.setattr(late, "on_late_match", fail)
+
+
+async def test_a_late_match_that_fails_is_tried_again_and_stops_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = house.workers
+    await one.see(house.post("good"), house.post("bad"))
+    await one.see(house.post("next", post=house.publish(house.original, 0.9)))
+    failing(monkeypatch, f"{house.name}-bad", times=2)
+    await other.learn(house.reference())
+    assert await other.work() == 1
+    assert [len(await house.uses(name)) for name in ("good", "bad", "next")] == [1, 0, 1]
+    [row] = await house.rows("select * from late_searches")
+    assert (row["reference_id"], row["attempts"], row["given_up"]) == (house.reference().reference_id, 1, False)
+    assert row["next_number"] == row["last_number"]
+    assert row["reason"] == f"ValueError: not storable: {house.name}-bad"
+    # Not before its pause is over.
+    assert await other.work() == 0
+    for _ in range(2):
+        await house.later()
+        assert await other.work() == 1
+    assert [len(await house.uses(name)) for name in ("good", "bad", "next")] == [1, 1, 1]
+    assert await house.rows("select * from late_searches") == []
+
+
+async def test_a_late_match_that_fails_for_good_is_kept_for_a_person_who_releases_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = house.workers
+    await one.see(house.post("bad"))
+    failing(monkeypatch, f"{house.name}-bad", times=late.ATTEMPTS_MAX)
+    await other.learn(house.reference())
+    worked = 0
+    for _ in range(late.ATTEMPTS_MAX + 3):
+        worked += await other.work()
+        await house.later()
+    assert worked == late.ATTEMPTS_MAX
+    waiting = await other.late.waiting()
+    assert (waiting.count, waiting.given_up) == (0, 1)
+    await house.rows(
+        "update late_searches set given_up = false, attempts = 0, leased_until = null where given_up returning 1"
+    )
+    assert await other.work() == 1
+    assert len(await house.uses("bad")) == 1
+    assert (await other.late.waiting()).given_up == 0
+
+
+async def test_a_query_whose_search_fails_is_tried_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = house.workers
+    await one.see(house.post("bad"))
+    await one.see(house.post("good", post=house.publish(house.original, 0.9)))
+    search, left = late.search_late, [1]
+
+    def fail_once(stored: StoredQuery, *others: Any) -> Any:
+        if stored.media_digest == digest_of(house.image) and left[0]:
+            left[0] = 0
+            raise ValueError("a picture of its own")
+        return search(stored, *others)
+
+    monkeypatch.setattr(late, "search_late", fail_once)
+    await other.learn(house.reference())
+    assert await other.work() == 1
+    assert [len(await house.uses(name)) for name in ("good", "bad")] == [1, 0]
+    await house.later()
+    assert await other.work() == 1
+    assert [len(await house.uses(name)) for name in ("good", "bad")] == [1, 1]

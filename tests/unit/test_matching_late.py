@@ -33,15 +33,28 @@ def test_an_older_revision_of_a_reference_is_not_the_addition() -> None:
     assert knowledge.lacked([added(1, "ref", revision=2)], knowledge.now()) == [added(1, "ref", revision=2)]
 
 
-def test_what_is_known_from_the_first_on_is_not_asked_for_again() -> None:
+def test_only_what_the_index_does_not_know_is_asked_for_again() -> None:
+    """An addition that it never learns holds nothing up behind it."""
     knowledge = Knowledge()
     knowledge.learnt([("a", 1), ("c", 1)])
     before = knowledge.now()
     assert knowledge.lacked([added(1, "a"), added(2, "b"), added(3, "c")], before) == [added(2, "b")]
-    assert (before.whole_to, knowledge.now().whole_to) == (0, 1)
+    assert before == Moment(1)
+    between = knowledge.now()
+    assert (between.known_to, between.gaps) == (3, ("b",))
     knowledge.learnt([("b", 1)])
-    knowledge.lacked([added(2, "b"), added(3, "c")], before)
-    assert knowledge.now().whole_to == 3
+    assert knowledge.now().gaps == ()
+    assert knowledge.lacked([added(2, "b")], between) == [added(2, "b")]
+    assert knowledge.lacked([], knowledge.now()) == []
+
+
+def test_a_gap_ends_with_the_revision_that_was_lacking() -> None:
+    knowledge = Knowledge()
+    knowledge.lacked([added(2, "b", revision=3)], knowledge.now())
+    knowledge.learnt([("b", 2)])
+    assert knowledge.now().gaps == ("b",)
+    knowledge.learnt([("b", 3)])
+    assert knowledge.now().gaps == ()
 
 
 def test_a_search_that_began_before_keeps_its_own_bound() -> None:
@@ -50,7 +63,7 @@ def test_a_search_that_began_before_keeps_its_own_bound() -> None:
     slow = knowledge.now()
     knowledge.learnt([("a", 1)])
     assert knowledge.lacked([added(1, "a")], knowledge.now()) == []
-    assert slow == Moment(0, 0)
+    assert slow == Moment()
     assert knowledge.lacked([added(1, "a")], slow) == [added(1, "a")]
 
 

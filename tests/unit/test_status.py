@@ -124,6 +124,7 @@ def test_each_trouble_is_named_with_its_first_step():
             "2 deliveries of alerts were given up",
         ),
         ({"alerts": "twintally_alerts_oldest_pending_seconds 1200\n"}, "an alert is not delivered for 20 minutes"),
+        ({"matching": "twintally_matching_late_given_up 3\n"}, "3 late searches were given up"),
         ({"royalty": "twintally_royalty_outbox_oldest_unsent_seconds 31\n"}, "royalty has not sent an event for 31 s"),
         ({"exporter": f"twintally_exporter_looked_timestamp_seconds {NOW_S - 90}\n"}, "saw the broker last 90 s ago"),
         ({"exporter": "twintally_exporter_looked_timestamp_seconds 0\n"}, "saw the broker last never"),
