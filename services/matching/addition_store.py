@@ -58,28 +58,23 @@ async def announce(connection: Connection, states: Sequence[ReferenceState], gon
 
     gone: references that may be found no more, with the last revision that is known of them.
     """
-    # In the order of their ids: two workers that learn the same references cannot wait for each other.
-    ordered = sorted(states, key=lambda state: state.reference_id)
     rows = await every(
         connection,
         "select reference_id, revision from reference_owners where reference_id = any(%s)",
-        ([state.reference_id for state in ordered],),
+        ([state.reference_id for state in states],),
     )
     known = {row["reference_id"]: row["revision"] for row in rows}
-    fresh = [state for state in ordered if state.revision > known.get(state.reference_id, 0)]
+    fresh = {state.reference_id: state for state in states if state.revision > known.get(state.reference_id, 0)}
     if fresh:
         await connection.execute(LOCK_EXCLUSIVELY)
-    for state in fresh:
-        if state.reference_id in known:
-            # An older revision need not be searched any more; another worker may have added this one by now.
-            await connection.execute(
-                "delete from late_searches where reference_id = %s and revision < %s",
-                (state.reference_id, state.revision),
-            )
-        await _add(connection, state)
-    withdrawn = {state.reference_id: state.revision for state in ordered if state.status != "active"}
-    for reference_id, revision in sorted({**gone, **withdrawn}.items()):
-        await _withdraw(connection, reference_id, revision)
+    ended = {**gone, **{state.reference_id: state.revision for state in states if state.status != "active"}}
+    # In the order of their ids, and of each its owner first: two workers that learn the same references cannot wait
+    # for each other.
+    for reference_id in sorted({*fresh, *ended}):
+        if reference_id in fresh:
+            await _add(connection, fresh[reference_id])
+        if reference_id in ended:
+            await _withdraw(connection, reference_id, ended[reference_id])
 
 
 async def _add(connection: Connection, state: ReferenceState) -> None:
@@ -91,7 +86,14 @@ async def _add(connection: Connection, state: ReferenceState) -> None:
         " addition = excluded.addition where reference_owners.revision < excluded.revision returning addition",
         (state.reference_id, state.twin_id, state.agency_id, state.revision, state.livemode),
     )
-    if added is None or state.status != "active":
+    if added is None:
+        # Another worker has added this one by now, or a newer one.
+        return
+    # An older revision need not be searched any more.
+    await connection.execute(
+        "delete from late_searches where reference_id = %s and revision < %s", (state.reference_id, state.revision)
+    )
+    if state.status != "active":
         return
     # Without a stored query there is nothing to search.
     await connection.execute(

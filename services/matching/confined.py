@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -29,6 +30,10 @@ class BroughtDownError(Exception):
     """A file ended the process that read it, or kept it too long."""
 
 
+class KilledError(BroughtDownError):
+    """The process was killed: by the machine that was out of memory, or by somebody, and perhaps before the file."""
+
+
 class ConfinedReader:
     """`credentials.read_credentials` in a child process, one file at a time; it starts with the first file."""
 
@@ -45,22 +50,33 @@ class ConfinedReader:
         """What the function returns. BroughtDownError when the file was too much for it, ReaderAway without a child."""
         asked = json.dumps({"media_type": media_type, "settings": settings}).encode()
         with self._lock:
-            child, self._child = self._child or _Child(), None
             try:
-                answer = child.answer(asked, image)
-            except BaseException:
-                child.end()
-                raise
-            self._child = child
+                answer = self._answer(asked, image)
+            except KilledError:
+                # The second time it is the file: nothing may stop the stream for ever.
+                answer = self._answer(asked, image)
         told: dict[str, Any] = json.loads(answer)
         return told
+
+    def _answer(self, asked: bytes, image: bytes) -> bytes:
+        child, self._child = self._child or _Child(), None
+        try:
+            answer = child.answer(asked, image)
+        except BaseException:
+            child.end()
+            raise
+        self._child = child
+        return answer
 
 
 class _Child:
     """One process and our end of its pipe."""
 
     def __init__(self) -> None:
-        self._end, theirs = Pipe()
+        try:
+            self._end, theirs = Pipe()
+        except OSError as error:
+            raise ReaderAway(f"the reader of credentials does not start: {error}") from error
         try:
             # Isolated, with nothing of our environment but search paths: the secrets there are none of its business.
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and file
@@ -98,7 +114,8 @@ class _Child:
         except (EOFError, OSError) as error:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(1.0)
-            raise BroughtDownError(f"it ended the process with {self._process.returncode}") from error
+            told = f"it ended the process with {self._process.returncode}"
+            raise (KilledError if self._process.returncode == -signal.SIGKILL else BroughtDownError)(told) from error
 
 
 def _end(process: subprocess.Popen[bytes], end: Connection) -> None:

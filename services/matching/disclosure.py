@@ -5,6 +5,7 @@ C2PA specification 2.2, validated by c2pa-python; IPTC Photo Metadata Standard, 
 """
 
 import io
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,11 @@ class Disclosures:
             raise ValueError(f"must be a readable file of certificates in PEM form ({error})") from error
         if "-----BEGIN CERTIFICATE-----" not in anchors:
             raise ValueError("must be a file of certificates in PEM form; it holds none")
+        try:
+            # The library calls every signature broken under some lists that it cannot read.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=anchors)
+        except ssl.SSLError as error:
+            raise ValueError(f"must be a file of certificates in PEM form; one is damaged ({error})") from error
         return cls(anchors)
 
     def of(self, image: bytes) -> Disclosure:

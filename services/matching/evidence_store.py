@@ -9,7 +9,7 @@ from shared.database import Database, every, one
 from shared.events import MediaItem, PostEdited, PostFact, PostPublished, Unreadable, read_event
 
 SOURCES_MAX = 5
-PAGE = 500
+PAGE = 50
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from services.matching.domain import PostKey, Seen
 from services.matching.handlers import Store, on_late_match
 from services.matching.late_store import Job, LateStore, StoredQuery
 from services.matching.looking import seen_in
+from services.matching.media import disclosure_of
 from services.matching.metrics import (
     LATE_FAILURES,
     LATE_GIVEN_UP,
@@ -122,11 +123,15 @@ class LateSearches:
                 job = await self._held(job, query.number)
                 if job is None:
                     break
-                matched += await self._search(job, query, shelf)
+                job, found = await self._search(job, query, shelf)
+                matched += found
                 seen += 1
                 LATE_QUERIES.inc()
+                if job is None:
+                    break
             if job is not None:
                 job = await self._hold(job, page[-1].number + 1)
+            await self._tell()
             if job is not None and not single:
                 log.info("late_search_goes_on", queries=seen, matched=matched, **_numbers(job))
         if job is None:
@@ -148,23 +153,28 @@ class LateSearches:
         self._held_since = time.monotonic()
         return await self._late.advance(job, number, lease_s=self._lease_s)
 
-    async def _search(self, job: Job, stored: StoredQuery, shelf: Shelf | None) -> int:
+    async def _search(self, job: Job, stored: StoredQuery, shelf: Shelf | None) -> tuple[Job | None, int]:
+        """What is still held of a claim, and how many images matched."""
         try:
             seen = await self._on_executor(search_late, stored, shelf, self._index, job)
         except PASSING_FAULTS:
             raise
         except Exception as fault:
             await self._put_aside(job, stored, job.revisions, fault)
-            return 0
-        return await self._publish(job, stored, seen) if seen else 0
+            return job, 0
+        return await self._publish(job, stored, seen) if seen else (job, 0)
 
-    async def _publish(self, job: Job, stored: StoredQuery, seen: Sequence[Seen]) -> int:
+    async def _publish(self, job: Job, stored: StoredQuery, seen: Sequence[Seen]) -> tuple[Job | None, int]:
+        held: Job | None = job
         keys = await self._late.posts_with(stored.media_digest, livemode=job.livemode)
         published, faults = 0, list[Exception]()
         for first in range(0, len(keys), POSTS_AT_ONCE):
             # Asked before each of many posts: what was withdrawn accuses nobody.
             held = await self._hold(job, stored.number)
-            still = [one for one in seen if held is not None and one.reference_id in held.revisions]
+            if held is None:
+                break
+            job = held
+            still = [one for one in seen if one.reference_id in job.revisions]
             if not still:
                 break
             published += await self._store_match(still, keys[first : first + POSTS_AT_ONCE], faults)
@@ -173,9 +183,9 @@ class LateSearches:
         log.info("late_match", media_digest=stored.media_digest, posts=len(keys), published=published)
         if faults:
             await self._put_aside(job, stored, {one.reference_id for one in seen}, faults[0])
-            return 0
+            return held, 0
         LATE_MATCHES.inc()
-        return 1
+        return held, 1
 
     async def _store_match(self, seen: Sequence[Seen], keys: Sequence[PostKey], faults: list[Exception]) -> int:
         """Store a match in posts, those at fault left out; returns how many uses this changed."""
@@ -218,7 +228,8 @@ def search_late(stored: StoredQuery, shelf: Shelf | None, index: ReferenceIndex,
     query = QueryFingerprint.from_bytes(stored.fingerprint)
     if shelf is not None and not may_show(shelf, query):
         return ()
-    found = seen_in(query, index, digest=stored.media_digest, livemode=job.livemode, disclosure=stored.disclosure)
+    disclosure = disclosure_of(stored.disclosure)
+    found = seen_in(query, index, digest=stored.media_digest, livemode=job.livemode, disclosure=disclosure)
     return [seen for seen in found if seen.reference_id in job.revisions]
 
 

@@ -10,9 +10,10 @@ What was given up is looked over every hour, for the image may have been publish
 import asyncio
 from collections.abc import Sequence
 
-from services.matching.evidence_store import SOURCES_MAX, EvidenceStore, Source
+from services.matching.evidence_store import PAGE, SOURCES_MAX, EvidenceStore, Source
 from services.matching.hosts import REST_S, Hosts, Resting
 from services.matching.looking import IMAGE_BYTES_MAX
+from services.matching.media import storable
 from services.matching.metrics import LATE_EVIDENCE
 from shared.ids import digest_of
 from shared.kafka.passing import PASSING_FAULTS
@@ -54,7 +55,7 @@ class LateEvidence:
         self._hosts = hosts
         self._fetch_s = fetch_s
         self._attempts_max = attempts_max
-        self._looks_over_at = 0.0
+        self._looks_over_at, self._looked_to = 0.0, ""
 
     async def run(self) -> None:
         """Claim and get until cancelled; faults of the database or the store are waited out."""
@@ -94,22 +95,29 @@ class LateEvidence:
             result = await self._again(digest, _told(error))
         LATE_EVIDENCE.labels(result).inc()
 
-    async def look_over(self) -> None:
-        """Done with what was given up and is evidence by now, or has been so long ago that it proves nothing more."""
-        last = ""
-        while digests := await self._missing.given_up(last):
-            for digest in digests:
-                if await self._evidence.has(digest):
-                    await self._missing.found(digest)
-                    LATE_EVIDENCE.labels("known").inc()
-            last = digests[-1]
+    async def look_over(self, after: str = "") -> str:
+        """Done with what was given up and is evidence by now, or has been so long ago that it proves nothing more.
+
+        A page at a time; returns where the next one begins, nothing after the last.
+        """
+        digests = await self._missing.given_up(after)
+        for digest in digests:
+            if await self._evidence.has(digest):
+                await self._missing.found(digest)
+                LATE_EVIDENCE.labels("known").inc()
+        if len(digests) == PAGE:
+            return digests[-1]
         if gone := await self._missing.forget(GIVEN_UP_DAYS):
             log.info("late_evidence_forgotten", images=gone, days=GIVEN_UP_DAYS)
+        return ""
 
     async def _look_over_when_due(self) -> None:
         now = asyncio.get_running_loop().time()
-        if now >= self._looks_over_at:
-            await self.look_over()
+        if now < self._looks_over_at:
+            return
+        # Between two pages come the images that are due: what was given up may be thousands.
+        self._looked_to = await self.look_over(self._looked_to)
+        if not self._looked_to:
             self._looks_over_at = now + LOOK_OVER_S
 
     async def _try(self, digest: str) -> str:
@@ -169,4 +177,4 @@ class LateEvidence:
 
 
 def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:500]
+    return storable(f"{type(error).__name__}: {error}")

@@ -8,13 +8,11 @@ from psycopg.rows import DictRow
 
 from services.matching.additions import Knowledge
 from services.matching.domain import PostKey
-from services.matching.media import disclosure_of, next_try
+from services.matching.media import next_try, storable
 from shared.database import Connection, Database, every, one
-from shared.events import Disclosure
 
 PURGED_AT_ONCE = 500
 LOOKED_AT_ONCE = 1000
-REASON_CHARACTERS_MAX = 500
 
 
 @dataclass(frozen=True)
@@ -34,12 +32,12 @@ class Job:
 
 @dataclass(frozen=True)
 class StoredQuery:
-    """A published image that was searched."""
+    """A published image that was searched; its fingerprint and disclosure as they are stored, not read yet."""
 
     number: int
     media_digest: str
     fingerprint: bytes
-    disclosure: Disclosure | None = None
+    disclosure: object = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class LateWaiting:
 
 
 def _stored_query(row: DictRow) -> StoredQuery:
-    return StoredQuery(row["number"], row["media_digest"], bytes(row["fingerprint"]), disclosure_of(row["disclosure"]))
+    return StoredQuery(row["number"], row["media_digest"], bytes(row["fingerprint"]), row["disclosure"])
 
 
 class LateStore:
@@ -97,16 +95,19 @@ class LateStore:
         async with self._database.transaction() as connection:
             rows = await every(
                 connection,
-                "update late_searches set next_number = %s, leased_until = now() + make_interval(secs => %s)"
-                " where claim = %s returning *",
-                (next_number, lease_s, job.claim),
+                "update late_searches set next_number = %s, leased_until = now() + make_interval(secs => %s)"  # noqa: S608
+                f" where job in ({_HELD}) returning *",
+                (next_number, lease_s, job.claim, list(job.revisions)),
             )
         return _job(job.claim, rows)
 
     async def finish(self, job: Job) -> None:
         """A claim has come to the end of its range."""
         async with self._database.transaction() as connection:
-            await connection.execute("delete from late_searches where claim = %s", (job.claim,))
+            await connection.execute(
+                f"delete from late_searches where job in ({_HELD})",  # noqa: S608
+                (job.claim, list(job.revisions)),
+            )
 
     async def put_aside(
         self, job: Job, number: int, references: Collection[str], reason: str, *, attempts_max: int
@@ -127,7 +128,7 @@ class LateStore:
                     "number": number,
                     "attempts": job.attempts + 1,
                     "pause": pause,
-                    "reason": reason.replace("\0", "")[:REASON_CHARACTERS_MAX],
+                    "reason": storable(reason),
                     "claim": job.claim,
                     "references": sorted(references),
                 },
@@ -164,20 +165,32 @@ class LateStore:
             gone = await connection.execute(
                 "delete from queries where number in (select number from queries where searched_at <="
                 " clock_timestamp() - make_interval(days => %s) and not exists (select from missing_evidence"
-                "  where missing_evidence.media_digest = queries.media_digest) order by searched_at limit %s)",
+                "  where missing_evidence.media_digest = queries.media_digest) order by searched_at limit %s"
+                # One that is being published again is as young as that, and stays.
+                "  for update skip locked)",
                 (days, PURGED_AT_ONCE),
             )
             # A reference that no worker can read any more must not wait for ever, but for all images of these days.
+            # Locked before the images are looked at: none that widens a search comes in between.
+            old = await every(
+                connection,
+                "select job from late_searches where waits_since <= clock_timestamp() - make_interval(days => %s)"
+                " for update skip locked",
+                (days,),
+            )
             await connection.execute(
-                "delete from late_searches where waits_since <= clock_timestamp() - make_interval(days => %s)"
+                "delete from late_searches where job = any(%s)"
                 " and not exists (select from queries where queries.livemode = late_searches.livemode and number"
                 "  between next_number and last_number"
                 "  and searched_at > clock_timestamp() - make_interval(days => %s))",
-                (days, days),
+                ([row["job"] for row in old], days),
             )
         return gone.rowcount
 
 
+# What is being withdrawn is left alone, so nobody waits; should that be undone, it is taken up from where it was last
+# held, which is why a job never gets back what it did not hold once.
+_HELD = "select job from late_searches where claim = %s and reference_id = any(%s) for update skip locked"
 _FREE = "not given_up and coalesce(leased_until, '-infinity') < now()"
 
 

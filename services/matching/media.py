@@ -7,6 +7,7 @@ from services.matching.additions import Moment
 from services.matching.domain import Seen
 from shared.events import Disclosure
 
+REASON_CHARACTERS_MAX = 500
 RETRY_AFTER = (
     timedelta(seconds=2),
     timedelta(seconds=10),
@@ -66,6 +67,11 @@ class Later:
 
 
 MediaOutcome = Searched | Unusable | Later
+
+
+def storable(reason: str) -> str:
+    """A reason as a text of PostgreSQL can hold it, shortened."""
+    return reason.encode("utf-8", "replace").decode().replace("\0", "")[:REASON_CHARACTERS_MAX]
 
 
 def disclosure_of(stored: object) -> Disclosure | None:

@@ -4,6 +4,7 @@ Two workers of one process on real PostgreSQL, each with an index of its own, wh
 """
 
 import asyncio
+import contextlib
 import random
 import time
 import uuid
@@ -17,7 +18,7 @@ from obstore.store import MemoryStore
 from PIL import Image
 
 from services.matching import late
-from services.matching.addition_store import LOCK_SHARED
+from services.matching.addition_store import LOCK_SHARED, announce, keep_query
 from services.matching.additions import Addition, Knowledge, Moment
 from services.matching.disclosure import Disclosures
 from services.matching.domain import PostKey
@@ -28,7 +29,7 @@ from services.matching.late import LateSearches
 from services.matching.late_evidence import LateEvidence
 from services.matching.late_store import LateStore, StoredQuery
 from services.matching.looking import search_image
-from services.matching.media import ItemAt, Later, MediaOutcome
+from services.matching.media import ItemAt, Later, MediaOutcome, Query
 from services.matching.recognition import ReferenceIndex
 from services.matching.references import LiveReferences
 from services.matching.store import MatchingStore
@@ -799,3 +800,108 @@ async def test_a_query_whose_search_fails_is_tried_again(house: House, monkeypat
     await house.later()
     assert await other.work() == 1
     assert [len(await house.uses(name)) for name in ("good", "bad")] == [1, 1]
+
+
+async def test_a_stored_disclosure_that_cannot_be_read_holds_up_its_own_image_only(house: House) -> None:
+    """As after a step back to a version that knows fewer states."""
+    one, other = house.workers
+    await one.see(house.post("odd"))
+    await one.see(house.post("good", post=house.publish(house.original, 0.9)))
+    place = "where media_digest = %s returning disclosure"
+    digest = digest_of(house.image)
+    await house.rows(f"""update queries set disclosure = '{{"c2pa": "of a later version"}}' {place}""", digest)
+    await other.learn(house.reference())
+    assert await other.work() == 1
+    assert [len(await house.uses(name)) for name in ("good", "odd")] == [1, 0]
+    [row] = await house.rows("select attempts, reason from late_searches")
+    assert row["attempts"] == 1
+    assert row["reason"].startswith("ValidationError")
+    await house.rows(f"""update queries set disclosure = '{{"c2pa": "valid"}}' {place}""", digest)
+    await house.later()
+    assert await other.work() == 1
+    [use] = await house.uses("odd")
+    assert use.versions[0].sightings[0].disclosure == Disclosure(c2pa="valid")
+
+
+async def test_what_waits_is_told_during_a_long_search_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = house.workers
+    for number in range(4):
+        await one.see(house.post(f"post-{number}", post=house.publish(house.original, 0.8 + number / 40)))
+    await other.learn(house.reference())
+    monkeypatch.setattr(late, "PAGE", 1)
+    monkeypatch.setattr(late, "TELL_EVERY_S", 0.0)
+    told_waiting: list[float] = []
+    monkeypatch.setattr(late.OLDEST_LATE_S, "set", told_waiting.append)
+    assert await other.work() == 1
+    assert len(told_waiting) == 4
+    assert told_waiting == sorted(told_waiting)
+    assert told_waiting[0] > 0
+
+
+async def test_an_image_that_is_published_again_while_queries_are_dropped_is_kept(house: House) -> None:
+    one, other = house.workers
+    await one.see(house.post())
+    await house.rows("update queries set searched_at = now() - interval '15 days' returning number")
+    async with house.database.transaction() as connection:
+        await keep_query(
+            connection, digest_of(house.image), Query(b"", other.knowledge.now()), other.knowledge, livemode=True
+        )
+        dropping = asyncio.create_task(one.late.purge(14))
+        await asyncio.sleep(0.3)
+    assert await dropping == 0
+    await other.learn(house.reference())
+    assert await other.work() == 1
+    assert len(await house.uses()) == 1
+
+
+async def test_a_claim_does_not_wait_for_a_withdrawal_and_loses_nothing_when_that_is_undone(house: House) -> None:
+    one, other = house.workers
+    await one.see(house.post())
+    for name in ("ref", "other"):
+        await other.learn(house.reference(name, twin_id=f"{house.name}-{name}"))
+    claimed = await other.late.claim(other.knowledge, lease_s=60, most=10)
+    assert claimed is not None
+    assert len(claimed.revisions) == 2
+    with contextlib.suppress(ZeroDivisionError):
+        async with house.database.transaction() as connection:
+            await announce(connection, [], {house.reference().reference_id: 1})
+            async with asyncio.timeout(5):
+                held = await other.late.advance(claimed, claimed.last_number + 1, lease_s=60)
+                assert held is not None
+                assert list(held.revisions) == [house.reference("other").reference_id]
+            raise ZeroDivisionError
+    again = await other.late.advance(held, claimed.last_number + 1, lease_s=60)
+    assert again is not None
+    assert again.revisions == held.revisions
+    await other.late.finish(again)
+    await house.later()
+    assert await other.work() == 1
+    assert [use.twin_id for use in await house.uses()] == [f"{house.name}-ref"]
+
+
+async def test_a_match_that_a_withdrawal_held_back_is_stored_when_that_is_undone(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = house.workers
+    await one.see(house.post())
+    for name in ("ref", "other"):
+        await other.learn(house.reference(name, twin_id=f"{house.name}-{name}"))
+    advance, undone = other.late.advance, list[str]()
+
+    async def advance_beside_a_withdrawal(*arguments: Any, **named: Any) -> Any:
+        if undone:
+            return await advance(*arguments, **named)
+        undone.append(house.reference().reference_id)
+        with contextlib.suppress(ZeroDivisionError):
+            async with house.database.transaction() as connection:
+                await announce(connection, [], {undone[0]: 1})
+                held = await advance(*arguments, **named)
+                raise ZeroDivisionError
+        return held
+
+    monkeypatch.setattr(other.late, "advance", advance_beside_a_withdrawal)
+    assert await other.work() == 1
+    assert f"{house.name}-ref" not in {use.twin_id for use in await house.uses()}
+    await house.later()
+    assert await other.work() == 1
+    assert f"{house.name}-ref" in {use.twin_id for use in await house.uses()}

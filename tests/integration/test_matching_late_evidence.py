@@ -10,7 +10,7 @@ import pytest
 from obstore.store import MemoryStore
 
 from services.matching.domain import PostKey
-from services.matching.evidence_store import SOURCES_MAX, EvidenceStore
+from services.matching.evidence_store import PAGE, SOURCES_MAX, EvidenceStore
 from services.matching.hosts import FAILURES_MAX, Hosts
 from services.matching.late_evidence import GIVEN_UP_DAYS, LateEvidence
 from services.matching.late_store import LateStore
@@ -131,6 +131,14 @@ async def test_few_sources_are_asked_as_often_as_attempts_are_given(house: House
     assert house.web.asked == [url, url]
 
 
+async def test_a_reason_that_no_text_can_hold_spends_its_attempt(house: House) -> None:
+    [url] = await house.published(1)
+    house.web.shown = {url: ValueError("a name with \0 and \ud800")}
+    for _ in range(2):
+        await house.getting.get(house.digest)
+    assert (await house.row())["gave_up"] == "ValueError: a name with  and ?"
+
+
 class Away:
     """A store that does not answer."""
 
@@ -229,6 +237,34 @@ async def test_what_was_given_up_is_done_with_when_its_evidence_is_there(house: 
     with running(house.another(house.evidence)):
         async with asyncio.timeout(10):
             while await house.row() is not None:
+                await asyncio.sleep(0.05)
+
+
+async def test_the_many_that_were_given_up_hold_up_no_image_that_is_due(house: House) -> None:
+    await house.rows(
+        "insert into missing_evidence (media_digest, gave_up)"
+        " select %s || number, '404' from generate_series(1, %s) number returning 1",
+        f"sha256:{house.name}-",
+        3 * PAGE,
+    )
+    looked = list[str]()
+
+    class Slow(Evidence):
+        async def has(self, digest: str) -> bool:
+            looked.append(digest)
+            await asyncio.sleep(0.01)
+            return await super().has(digest)
+
+    with running(house.another(Slow(MemoryStore()))):
+        async with asyncio.timeout(20):
+            while not looked:
+                await asyncio.sleep(0)
+            [url] = await house.published(1)
+            while url not in house.web.asked:
+                await asyncio.sleep(0.01)
+            before = looked.index(house.digest)
+            assert before <= PAGE
+            while len(set(looked)) <= 3 * PAGE:
                 await asyncio.sleep(0.05)
 
 

@@ -239,6 +239,7 @@ async def test_a_worker_that_is_killed_in_the_middle_of_a_claim_loses_and_repeat
             holding.execute("select from matching.posts where post_id = %s for update", (f"{scene.name}-{second[1]}",))
             await learnt_by_all(workers, scene)
             holder = await until_one(workers, "twintally_matching_late_matches_total")
+            await until(partial(_in_hand, stack, scene, "second"))
             await holder.kill()
         assert await claimed(stack, scene) == 1
         [other] = [worker for worker in workers if worker is not holder]
@@ -262,6 +263,17 @@ async def test_a_worker_that_is_killed_in_the_middle_of_a_claim_loses_and_repeat
 
 async def _more(worker: Process, count: float) -> bool:
     return await metric(worker.client, "twintally_matching_index_references") > count
+
+
+async def _in_hand(stack: Parts, scene: Scene, file: str) -> bool:
+    """Whether a late search has come to this image."""
+    with psycopg.connect(stack.database) as connection:
+        found = connection.execute(
+            "select from matching.late_searches join matching.queries on number = next_number"
+            " where claim is not null and media_digest = %s",
+            (digest_of(scene.image(file)),),
+        ).fetchone()
+    return found is not None
 
 
 async def until_one(workers: Sequence[Process], name: str, within_s: float = 30.0) -> Process:

@@ -1,5 +1,6 @@
 """What a file discloses of its origin: every file here is made and signed by the test."""
 
+import errno
 import gc
 import os
 import signal
@@ -119,7 +120,13 @@ def test_anchors_that_cannot_be_used_are_refused_with_the_reason(tmp_path) -> No
     file.write_text("nothing")
     with pytest.raises(ValueError, match="holds none"):
         Disclosures.trusting(file)
-    file.write_text(signatory().root)
+    root = signatory().root
+    damaged = "-----BEGIN CERTIFICATE-----\nnothing\n-----END CERTIFICATE-----\n"
+    for text in (damaged, root + damaged, damaged + root, root + root[:200]):
+        file.write_text(text)
+        with pytest.raises(ValueError, match="one is damaged"):
+            Disclosures.trusting(file)
+    file.write_text("# ours\n" + root)
     assert Disclosures.trusting(file).of(signed()).c2pa == "trusted"
 
 
@@ -161,15 +168,40 @@ def test_a_manifest_that_takes_too_long_is_broken_and_the_next_file_is_read() ->
     assert [line["event"] for line in logs] == ["credentials_too_costly"]
 
 
-def test_a_reader_that_is_killed_or_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(confined, "ANSWER_S_MAX", 3.0)
     asked, read = Disclosures(read=(reader := ConfinedReader())), signed()
-    for number in (signal.SIGKILL, signal.SIGSTOP):
+    assert asked.of(read).c2pa == "valid"
+    assert reader.pid is not None
+    os.kill(reader.pid, signal.SIGSTOP)
+    assert asked.of(read).c2pa == "broken"
+    assert asked.of(read).c2pa == "valid"
+
+
+def test_a_reader_that_was_killed_from_outside_breaks_no_file() -> None:
+    """As by a machine that is out of memory: most likely between two files."""
+    asked, read = Disclosures(read=(reader := ConfinedReader())), signed()
+    for _ in range(2):
         assert asked.of(read).c2pa == "valid"
         assert reader.pid is not None
-        os.kill(reader.pid, number)
-        assert asked.of(read).c2pa == "broken"
-    assert asked.of(read).c2pa == "valid"
+        os.kill(reader.pid, signal.SIGKILL)
+
+
+def test_a_file_with_which_every_reader_is_killed_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    starts, script = tmp_path / "starts", tmp_path / "reader.py"
+    script.write_text(
+        "import os, signal, sys\n"
+        "from multiprocessing.connection import Connection\n"
+        "end = Connection(int(sys.argv[1]))\n"
+        f"open({str(starts)!r}, 'a').write('.')\n"
+        "end.send_bytes(b'ready')\n"
+        "end.recv_bytes()\n"
+        "end.recv_bytes()\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    monkeypatch.setattr(confined.credentials, "__file__", str(script))
+    assert Disclosures().of(signed()).c2pa == "broken"
+    assert starts.read_text() == ".."
 
 
 def test_the_reader_is_given_none_of_our_environment_and_ends_with_us(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,6 +223,13 @@ def test_a_reader_that_cannot_be_started_is_a_passing_fault_and_no_fault_of_the_
         Disclosures().of(signed())
     monkeypatch.setattr(confined.sys, "executable", "/bin/false")
     with pytest.raises(PASSING_FAULTS, match="ended with 1 at its start"):
+        Disclosures().of(signed())
+
+    def no_pipe() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(confined, "Pipe", no_pipe)
+    with pytest.raises(ReaderAway, match="Too many open files"):
         Disclosures().of(signed())
 
 
