@@ -17,51 +17,44 @@ from services.matching.recognition.tables import (
     Tables,
     Tags,
     bits_apart,
+    bucket,
     distance_between,
     keys_of,
     may_vote,
     owner_of,
     tags_of,
+    voting_between,
     words_of,
 )
-from shared.fingerprints.compiled import Bits, Counts, Flags, Grey, Places, Singles, compiled
+from shared.fingerprints.compiled import Bits, Counts, Flags, Places, Singles, compiled
+from shared.fingerprints.features import WORDS
 from shared.fingerprints.fingerprint import unpacked
 
 SEGMENTS = 3
 DISTINCT_NEAREST = 3
+UNLIKE_BITS = 60  # of 256: how far points are apart that met in a bucket by chance
 FARTHER_THAN_ANY = 257
 
 
 class Alike(NamedTuple):
-    """Pairs of points that look alike: query points, codes of owners (local * SEGMENTS + segment), reference points."""
+    """Pairs of points that look alike.
+
+    queries: query points; owners: codes of references (local * SEGMENTS + segment); points: reference points (n, 4);
+    closeness: by how many of 256 bits they differ less than points that have nothing in common.
+    """
 
     queries: Counts
     owners: Places
     points: Singles
+    closeness: Counts
 
 
 @compiled
-def _lowest(keys: Counts, first: int, end: int, key: int) -> int:
-    """First position from `first` whose key is at least `key`, or `end`."""
-    while first < end:
-        middle = (first + end) >> 1
-        if keys[middle] < key:
-            first = middle + 1
-        else:
-            end = middle
-    return first
-
-
-@compiled
-def _bounds(keys: Counts, masks: Counts, directory: Counts, sorted_keys: Counts, shift: int, bounds: Counts) -> None:
+def _bounds(keys: Counts, masks: Counts, directory: Counts, kept: Counts, shift: int, bounds: Counts) -> None:
     """First and end position in one table of the points with each key, masked each way: into (masks, n, 2)."""
     for query in range(len(keys)):
         for probe in range(len(masks)):
-            key = keys[query] ^ masks[probe]
-            first, end = directory[key >> shift], directory[(key >> shift) + 1]
-            if first < end and shift > 0:
-                first = _lowest(sorted_keys, first, end, key)
-                end = _lowest(sorted_keys, first, end, key + 1)
+            first, end = bucket(directory, kept, shift, keys[query] ^ masks[probe])
             bounds[probe, query, 0], bounds[probe, query, 1] = first, end
 
 
@@ -80,32 +73,36 @@ def _bounds_of(descriptors: Bits, segments: tuple[Tables, ...], flips: int) -> C
 
 
 @compiled
-def _count_voting(
-    bounds: Counts, places: Counts, active: Grey, doubtful: Flags, voting: Counts, probes: int, most: int
-) -> None:
-    """Add to `voting` (tables, n) the points of one segment that may vote, where `doubtful`, up to more than enough."""
+def _count_voting(bounds: Counts, voting: Bits, doubtful: Flags, votes: Counts, probes: int) -> None:
+    """Add to `votes` (tables * probes, n) the points of one segment that may vote, where `doubtful`."""
     for probe in range(bounds.shape[0]):
         for query in range(bounds.shape[1]):
             if doubtful[probe, query]:
-                for place in range(bounds[probe, query, 0], bounds[probe, query, 1]):
-                    voting[probe, query] += may_vote(active, places[probe // probes, place])
-                    if voting[probe, query] > most:
-                        break
+                table = voting[probe // probes]
+                votes[probe, query] += voting_between(table, bounds[probe, query, 0], bounds[probe, query, 1])
 
 
-def _crowded(bounds: Counts, segments: tuple[Tables, ...]) -> Flags:
-    """Buckets that more voting points share than a plan lets; retired points do not count, where that can be afforded.
-
-    A compact plan does not look at each point of every large bucket: there, retired points count until the next merge.
-    """
-    plan = segments[0].plan
-    doubtful: Flags = (bounds[..., 1] - bounds[..., 0]).sum(axis=0) > plan.crowded
-    if not plan.whole:
-        return doubtful
-    voting = np.zeros(doubtful.shape, np.int32)
+def _crowded(bounds: Counts, segments: tuple[Tables, ...], most: int) -> Flags:
+    """Buckets (tables * probes, n) that more than so many voting points share; retired ones do not count."""
+    doubtful: Flags = (bounds[..., 1] - bounds[..., 0]).sum(axis=0) > most
+    votes = np.zeros(doubtful.shape, np.int32)
     for number, one in enumerate(segments):
-        _count_voting(bounds[number], one.sorted, one.active, doubtful, voting, plan.probes, plan.crowded)
-    return voting > plan.crowded
+        _count_voting(bounds[number], one.voting, doubtful, votes, one.plan.probes)
+    return votes > most
+
+
+@compiled
+def _distances(own: Bits, words: Bits, rows: Counts, distances: Counts) -> None:
+    """Bits by which some points differ from one."""
+    if words.shape[1] == WORDS:
+        a, b, c, d = own[0], own[1], own[2], own[3]
+        for number in range(len(rows)):
+            row = rows[number]
+            apart = bits_apart(a, words[row, 0]) + bits_apart(b, words[row, 1])
+            distances[number] = apart + bits_apart(c, words[row, 2]) + bits_apart(d, words[row, 3])
+    else:
+        for number in range(len(rows)):
+            distances[number] = bits_apart(own[0], words[rows[number], 0])
 
 
 @compiled
@@ -115,11 +112,11 @@ def _scan(
     bounds: Counts,
     crowded: Flags,
     places: Counts,
+    voting: Bits,
     tags: Tags,
     words: Bits,
     starts: Places,
     hints: Counts,
-    active: Grey,
     ties: Bits,
     segment: int,
     probes: int,
@@ -134,8 +131,11 @@ def _scan(
     scanning. The arrays come one by one because a compiled call copies every array of a tuple.
     """
     tagged = tags.shape[1] > 0
+    room = (bounds[:, :, 1] - bounds[:, :, 0]).sum(axis=0).max()
+    met, rows, distances = np.empty(room, np.int64), np.empty(room, np.int32), np.empty(room, np.int32)
     for query in range(len(queries)):
-        own, slots, slot_ties = queries[query], best[query], best_ties[query]
+        # In steps of their own, so that the processor waits for many jumps through memory at once.
+        total = 0
         for probe in range(bounds.shape[0]):
             if crowded[probe, query]:
                 continue
@@ -145,10 +145,14 @@ def _scan(
                     apart = np.uint64(tags[table, place] ^ query_tags[table, query])
                     if bits_apart(apart, np.uint64(0)) > tag_max:
                         continue
-                row = places[table, place]
-                distance = distance_between(own, words[row])
-                if distance > distance_max or not may_vote(active, row):
-                    continue
+                met[total], rows[total] = table << 32 | place, places[table, place]
+                total += 1
+        _distances(queries[query], words, rows[:total], distances)
+        slots, slot_ties = best[query], best_ties[query]
+        worst = min(distance_max, slots[:, 0].max())
+        for number in range(total):
+            distance, row = np.int64(distances[number]), rows[number]
+            if distance <= worst and may_vote(voting[met[number] >> 32], met[number] & 0xFFFFFFFF):
                 reference = owner_of(starts, hints, row)
                 owner, tie = reference * SEGMENTS + segment, ties[reference]
                 chosen = 0
@@ -165,13 +169,17 @@ def _scan(
                 if better:
                     slots[chosen, 0], slots[chosen, 1], slots[chosen, 2] = distance, owner, row
                     slot_ties[chosen] = tie
+                    worst = min(distance_max, slots[:, 0].max())
 
 
-def nearest(queries: Bits, segments: tuple[Tables, ...]) -> Alike:
-    """The few nearest points of *distinct* references for every query descriptor, as near as the plan wants them."""
+def nearest(queries: Bits, segments: tuple[Tables, ...], most: int) -> Alike:
+    """The few nearest points of *distinct* references for every query descriptor, as near as the plan wants them.
+
+    Buckets of more than so many points are passed over.
+    """
     plan = segments[0].plan
     bounds = _bounds_of(queries, segments, plan.flips)
-    crowded = _crowded(bounds, segments)
+    crowded = _crowded(bounds, segments, most)
     best = np.full((len(queries), DISTINCT_NEAREST, 3), -1, np.int64)
     best[:, :, 0] = FARTHER_THAN_ANY
     ties = np.zeros((len(queries), DISTINCT_NEAREST), np.uint64)
@@ -184,11 +192,11 @@ def nearest(queries: Bits, segments: tuple[Tables, ...]) -> Alike:
                 bounds[number],
                 crowded,
                 one.sorted,
+                one.voting,
                 one.tags,
                 one.words,
                 one.starts,
                 one.hints,
-                one.active,
                 one.ties,
                 number,
                 plan.probes,
@@ -198,12 +206,14 @@ def nearest(queries: Bits, segments: tuple[Tables, ...]) -> Alike:
                 ties,
             )
     found, slots = np.nonzero(best[:, :, 1] >= 0)
-    owners, rows = best[found, slots, 1], best[found, slots, 2]
-    points = np.empty((len(found), 4), np.float32)
+    distances, owners, rows = best[found, slots].T
+    points, numbers = np.empty((len(found), 4), np.float32), owners % SEGMENTS
     for number, one in enumerate(segments):
-        here = owners % SEGMENTS == number
-        points[here] = unpacked(one.points[rows[here]].tobytes())
-    return Alike(found.astype(np.int32), owners, points)
+        if len(one.points):
+            here = np.flatnonzero(numbers == number)
+            points[here] = unpacked(one.points[rows[here]].tobytes())
+    closeness = UNLIKE_BITS - distances * (WORDS // words.shape[1])
+    return Alike(found.astype(np.int32), owners, points, closeness.astype(np.int32))
 
 
 @compiled

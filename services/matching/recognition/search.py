@@ -31,7 +31,8 @@ from shared.fingerprints.features import Features
 from shared.fingerprints.whole import TURNS, inner_box, turned, turned_hashes
 
 POINTS_MIN = 4
-CANDIDATES_MAX = 6
+EVERY_BUCKET = 1 << 30
+CANDIDATES_MAX = 8
 MEETING_MIN = 8
 WORTH_A_LOOK = 12.0  # votes plus tightly meeting points
 HASH_DISTANCE_MAX_BITS = 32
@@ -72,10 +73,10 @@ def may_show(shelf: Shelf, query: QueryFingerprint) -> bool:
         return False
     half = len(query.features)
     sides = (query.features, query.features.mirrored(query.grey.shape[1]))
-    alike = nearest(np.concatenate([side.descriptors for side in sides]), shelf.tables)
+    alike = nearest(np.concatenate([side.descriptors for side in sides]), shelf.tables, EVERY_BUCKET)
     pairs = np.unique(alike.owners * 2 + (alike.queries >= half), return_counts=True)[1]
     points = np.concatenate([side.points for side in sides])
-    proposals = count_votes(alike.queries, alike.owners, alike.points, points, half)
+    proposals = count_votes(*alike, points, half)
     # Of very many pairs not each is tried as a proposal: the best might be passed over.
     return len(proposals.owners) > 0 or bool((pairs > PROPOSALS_MAX).any())
 
@@ -175,15 +176,15 @@ def _by_points(shelf: Shelf, query: QueryFingerprint) -> Iterator[Candidate]:
 
 def _proposals(shelf: Shelf, sides: tuple[Features, Features]) -> Proposals:
     descriptors = np.concatenate([side.descriptors for side in sides])
-    alike = nearest(descriptors, shelf.tables)
+    alike = nearest(descriptors, shelf.tables, shelf.plan.crowded_among(len(shelf)))
     points = np.concatenate([side.points for side in sides])
-    return count_votes(alike.queries, alike.owners, alike.points, points, len(sides[0]))
+    return count_votes(*alike, points, len(sides[0]))
 
 
 def _best(shelf: Shelf, proposals: Proposals) -> list[int]:
     """Numbers of the best supported proposals; equals in an order that depends on the references alone."""
     ties = [shelf.segments[code % SEGMENTS].tables.ties[code // SEGMENTS] for code in proposals.owners]
-    order = np.lexsort((proposals.sides, ties, -proposals.pairs, -proposals.support))
+    order = np.lexsort((proposals.sides, ties, -proposals.closeness))
     return [int(number) for number in order[:CANDIDATES_MAX]]
 
 

@@ -18,11 +18,12 @@ from services.matching.recognition.blocks import TEXTURE_MIN, Blocks, View, comp
 from services.matching.recognition.buckets import all_alike
 from services.matching.recognition.geometry import inverse, scaling
 from services.matching.recognition.shelf import Entry, Shelf
-from services.matching.recognition.votes import SUPPORT_MIN, best_similarity, fit
+from services.matching.recognition.votes import best_similarity, fit
 from shared.fingerprints.compiled import Counts, Flags, Floats, Places, Singles, compiled
 from shared.fingerprints.features import Features
 
 CROWDED_AT_REGISTRATION = 1_000
+SUPPORT_MIN = 4
 PARTNERS_MAX = 24
 MEETING_MIN = 8
 SAME_GREY, NEAR_SAME_GREY = 0.95, 0.6
@@ -101,7 +102,8 @@ def _support_of_each(
         for place in range(len(here)):
             ours[place] = own[here[order[place], 0]]
             theirs[place] = others[begins[group] + here[order[place], 1]]
-        _, supports[group] = best_similarity(theirs, ours) if turned[group] else best_similarity(ours, theirs)
+        one, other = (theirs, ours) if turned[group] else (ours, theirs)
+        _, supports[group] = best_similarity(one, other, np.ones(len(here), np.int32))
     return supports
 
 
@@ -111,7 +113,7 @@ def _likeness(entry: Entry, other: Entry, pairs: Places) -> Iterator[Likeness]:
         one, other, pairs = other, entry, pairs[:, ::-1]
         pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
     source, target = one.fingerprint.points[pairs[:, 0]], other.fingerprint.points[pairs[:, 1]]
-    flags, support = best_similarity(source, target)
+    flags, support = best_similarity(source, target, np.ones(len(source), np.int32))
     if support < SUPPORT_MIN:
         return
     matrix, fixed = fit(source[:, :2].astype(np.float64), target[:, :2].astype(np.float64), flags, False)

@@ -16,7 +16,7 @@ import numpy as np
 from services.matching.recognition.buckets import SEGMENTS
 from services.matching.recognition.geometry import inverse, scaling
 from services.matching.recognition.prints import Prints
-from services.matching.recognition.tables import Plan, Tables, build_tables, plan_for, set_active
+from services.matching.recognition.tables import Plan, Tables, build_tables, plan_for, with_votes
 from shared.fingerprints import Fingerprint
 from shared.fingerprints.compiled import Bits, Flags, Floats, Places, compiled, hamming
 from shared.fingerprints.features import Features
@@ -171,17 +171,16 @@ class Segment:
 
     def changed(self, changes: Mapping[int, Entry | None]) -> Segment:
         """The segment with other marks at some places, or without a reference: what may vote changes."""
-        active, present, marks = self.tables.active.copy(), self.present.copy(), dict(self.batch.marks)
+        present, marks, votes = self.present.copy(), dict(self.batch.marks), dict[int, Flags]()
         for place, entry in changes.items():
             first, end = self.batch.prints.starts[place : place + 2].tolist()
             marks.pop(place, None)
             present[place] = entry is not None
-            votes = np.full(end - first, entry is not None)
+            votes[place] = np.full(end - first, entry is not None)
             if entry is not None and (mark := _mark_of(entry)) is not None:
                 marks[place] = mark
-                votes = votes if mark.dropped is None else ~mark.dropped
-            set_active(active, first, votes)
-        return Segment(replace(self.batch, marks=marks), self.tables._replace(active=active), present)
+                votes[place] = votes[place] if mark.dropped is None else ~mark.dropped
+        return Segment(replace(self.batch, marks=marks), with_votes(self.tables, self.batch.prints, votes), present)
 
 
 @compiled

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.matching.recognition.prints import PackedPoints, Prints
-from shared.fingerprints.compiled import Bits, Counts, Flags, Grey, Places, compiled, hamming
+from shared.fingerprints.compiled import Bits, Counts, Flags, Places, compiled, hamming
 from shared.fingerprints.features import WORDS
 
 HINT_ROWS = 64
@@ -32,7 +32,7 @@ class Plan(NamedTuple):
 
     flips: key bits of which each, flipped alone, leads to one more bucket; whole: whether whole descriptors or
     signatures are compared; distance_max: in bits of what is compared; tag_max: in bits, of the tags of a compact
-    plan; crowded: points in a bucket above which it is skipped.
+    plan; crowded: points in a bucket above which it is passed over among COMPACT_FROM references.
     """
 
     tables: int
@@ -48,10 +48,15 @@ class Plan(NamedTuple):
         """Buckets that are looked into in every table."""
         return 1 + self.flips
 
+    def crowded_among(self, references: int) -> int:
+        """Points in a bucket above which it is passed over: with their square root, between cost and recall."""
+        return max(CROWDED_MIN, round(self.crowded * math.sqrt(references / COMPACT_FROM)))
 
-EXACT = Plan(tables=8, key_bits=20, flips=0, whole=True, distance_max=56, tag_max=0, crowded=80)
-COMPACT = Plan(tables=3, key_bits=23, flips=2, whole=False, distance_max=15, tag_max=3, crowded=300)
+
+EXACT = Plan(tables=8, key_bits=20, flips=0, whole=True, distance_max=56, tag_max=0, crowded=76)
+COMPACT = Plan(tables=3, key_bits=23, flips=2, whole=False, distance_max=15, tag_max=3, crowded=134)
 COMPACT_FROM = 20_000
+CROWDED_MIN = 24
 
 
 def plan_for(references: int) -> Plan:
@@ -71,11 +76,11 @@ class Tables(NamedTuple):
     """One segment: n points of m references, sorted by key in every table.
 
     words uint64 (n, 4, or 1 when compact): what is compared; points (n): packed; starts int64 (m + 1): the first point
-    of each reference; hints int32: the reference of every HINT_ROWS-th point; active: bits (n), whether the point may
-    vote; ties uint64 (m), order among equals; directory int32 (tables, 2**b + 1) by the highest b bits of the key;
-    sorted int32 (tables, n) of points; tags uint16 (tables, n) in that order, empty when whole descriptors are
-    compared; keys int32 (tables, n) in that order, empty when the directory tells whole keys apart; shift: key bits
-    below b.
+    of each reference; hints int32: the reference of every HINT_ROWS-th point; ties uint64 (m), order among equals;
+    directory int32 (tables, 2**b + 1) by the highest b bits of the key; sorted int32 (tables, n) of points, by key;
+    voting uint64 (tables, n / 64): bits in that order, whether the point may vote; tags uint16 (tables, n) in that
+    order, empty when whole descriptors are compared; keys int32 (tables, n) in that order, empty when the directory
+    tells whole keys apart; shift: key bits below b.
     """
 
     plan: Plan
@@ -83,10 +88,10 @@ class Tables(NamedTuple):
     points: PackedPoints
     starts: Places
     hints: Counts
-    active: Grey
     ties: Bits
     directory: Counts
     sorted: Counts
+    voting: Bits
     tags: Tags
     keys: Counts
     shift: int
@@ -154,31 +159,80 @@ def build_tables(prints: Prints, dropped: Mapping[int, Flags], ties: Bits, plan:
         if len(tags[table]):
             tags[table] = tags[table][order[table]]
     hints = np.searchsorted(prints.starts, np.arange(0, total, HINT_ROWS), "right").astype(np.int32) - 1
-    active = _all_active(total)
-    for place, flags in dropped.items():
-        set_active(active, int(prints.starts[place]), ~flags)
-    words = words_of(prints.descriptors, plan)
-    shift = plan.key_bits - bits
-    return Tables(plan, words, prints.points, prints.starts, hints, active, ties, directory, order, tags, keys, shift)
+    voting = np.full((plan.tables, (total + 63) // 64), ~np.uint64(0))
+    words, shift = words_of(prints.descriptors, plan), plan.key_bits - bits
+    tables = Tables(plan, words, prints.points, prints.starts, hints, ties, directory, order, voting, tags, keys, shift)
+    return with_votes(tables, prints, {place: ~flags for place, flags in dropped.items()})
 
 
-def _all_active(total: int) -> Grey:
-    return np.full((total + 7) // 8, 255, np.uint8)
+def with_votes(tables: Tables, prints: Prints, votes: Mapping[int, Flags]) -> Tables:
+    """The same tables with other votes: of the references at some places, whether each of their points may vote."""
+    if not votes:
+        return tables
+    voting, sampled = tables.voting.copy(), SAMPLED[tables.plan][0]
+    for place, flags in votes.items():
+        first, end = prints.starts[place : place + 2].tolist()
+        keys = keys_of(prints.descriptors[first:end], sampled)
+        _set_votes(keys, first, flags, tables.directory, tables.keys, tables.sorted, tables.shift, voting)
+    return tables._replace(voting=voting)
 
 
 @compiled
-def set_active(active: Grey, first: int, flags: Flags) -> None:
-    """Say of some points in a row whether they may vote."""
+def _set_votes(
+    keys: Counts, first: int, flags: Flags, directory: Counts, kept: Counts, places: Counts, shift: int, voting: Bits
+) -> None:
     for number in range(len(flags)):
-        row = first + number
-        bit = np.uint8(1 << (row & 7))
-        active[row >> 3] = active[row >> 3] | bit if flags[number] else active[row >> 3] & ~bit
+        for table in range(len(keys)):
+            begin, end = bucket(directory[table], kept[table], shift, keys[table, number])
+            # Points of one key lie in their own order.
+            place = lowest(places[table], begin, end, first + number)
+            bit = np.uint64(1) << np.uint64(place & 63)
+            if flags[number]:
+                voting[table, place >> 6] |= bit
+            else:
+                voting[table, place >> 6] &= ~bit
 
 
 @compiled
-def may_vote(active: Grey, row: int) -> bool:
-    """Whether a point is still evidence."""
-    return (active[row >> 3] >> (row & 7)) & 1 != 0  # type: ignore[no-any-return]  # a bool once compiled
+def lowest(values: Counts, first: int, end: int, least: int) -> int:
+    """First position from `first` whose value, in ascending order, is at least this, or `end`."""
+    while first < end:
+        middle = (first + end) >> 1
+        if values[middle] < least:
+            first = middle + 1
+        else:
+            end = middle
+    return first
+
+
+@compiled
+def bucket(directory: Counts, kept: Counts, shift: int, key: int) -> tuple[int, int]:
+    """First and end position in one table of the points with a key."""
+    first, end = int(directory[key >> shift]), int(directory[(key >> shift) + 1])
+    if first < end and shift > 0:
+        first = lowest(kept, first, end, key)
+        end = lowest(kept, first, end, key + 1)
+    return first, end
+
+
+@compiled
+def may_vote(voting: Bits, place: int) -> bool:
+    """Whether the point at a place of a table is still evidence."""
+    return (voting[place >> 6] >> np.uint64(place & 63)) & np.uint64(1) != 0  # type: ignore[no-any-return]  # a bool once compiled
+
+
+@compiled
+def voting_between(voting: Bits, first: int, end: int) -> int:
+    """How many points of a table from `first` to before `end` may vote."""
+    total, nothing = np.int64(0), np.uint64(0)
+    for word in range(first >> 6, (end + 63) >> 6):
+        bits = voting[word]
+        if word == first >> 6:
+            bits &= ~nothing << np.uint64(first & 63)
+        if word == end >> 6:
+            bits &= ~(~nothing << np.uint64(end & 63))
+        total += bits_apart(bits, nothing)
+    return total  # type: ignore[return-value]  # an int once compiled
 
 
 @compiled

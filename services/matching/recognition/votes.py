@@ -13,7 +13,8 @@ import numpy as np
 
 from shared.fingerprints.compiled import Counts, Flags, Floats, Places, Singles, compiled
 
-SUPPORT_MIN = 4
+SUPPORT_MIN = 2
+CLOSENESS_MIN = 72  # of agreeing pairs together: two points that hardly differ, or three of the usual kind
 PROPOSALS_MAX = 60
 TOLERANCE_PX = 9.0
 TOLERANCE_RADIANS = 0.6
@@ -21,12 +22,12 @@ TOLERANCE_LOG_SCALE = 0.45
 
 
 class Proposals(NamedTuple):
-    """One row per (reference, side): owner code, 1 for the mirrored side, agreeing pairs, all pairs, matrix (3 x 3)."""
+    """One row per (reference, side): owner code, 1 for mirrored, agreeing pairs, their closeness, matrix (3 x 3)."""
 
     owners: Places
     sides: Counts
     support: Counts
-    pairs: Counts
+    closeness: Counts
     matrices: Floats
 
 
@@ -59,14 +60,18 @@ def _agreeing(source: Singles, target: Singles, proposal: int, flags: Flags) -> 
 
 
 @compiled
-def best_similarity(source: Singles, target: Singles) -> tuple[Flags, int]:
-    """Which pairs (n, 4: x, y, log scale, angle on both sides) agree with the best similarity, and how many."""
+def best_similarity(source: Singles, target: Singles, weights: Counts) -> tuple[Flags, int]:
+    """Which pairs (n, 4: x, y, log scale, angle on both sides) agree with the best similarity, and their weight."""
     flags, best_flags = np.zeros(len(source), np.bool_), np.zeros(len(source), np.bool_)
     best = 0
     for proposal in range(0, len(source), max(1, len(source) // PROPOSALS_MAX)):
-        count = _agreeing(source, target, proposal, flags)
-        if count > best:
-            best = count
+        _agreeing(source, target, proposal, flags)
+        weight = 0
+        for pair in range(len(source)):
+            if flags[pair]:
+                weight += weights[pair]
+        if weight > best:
+            best = weight
             best_flags[:] = flags
     return best_flags, best
 
@@ -106,30 +111,36 @@ def fit(source: Floats, target: Floats, used: Flags, affine: bool) -> tuple[Floa
 
 
 @compiled
-def count_votes(queries: Counts, owners: Places, found: Singles, points: Singles, half: int) -> Proposals:
+def count_votes(
+    queries: Counts, owners: Places, found: Singles, closeness: Counts, points: Singles, half: int
+) -> Proposals:
     """Proposals of alike pairs, in the order of their owner codes.
 
-    queries, owners, found: the pairs; points float32 (2 * half, 4): query points, first as they are, then mirrored.
+    queries, owners, found, closeness: the pairs, as in Alike; points float32 (2 * half, 4): query points, first as they
+    are, then mirrored.
     """
     total = len(queries)
     groups = owners * 2 + (queries >= half)
     order = np.argsort(groups, kind="mergesort")
     out_owners, out_sides = np.empty(total, np.int64), np.empty(total, np.int32)
-    support, pairs = np.empty(total, np.int32), np.empty(total, np.int32)
+    support, together = np.empty(total, np.int32), np.empty(total, np.int32)
     matrices = np.empty((total, 3, 3))
     count, first = 0, 0
     while first < total:
-        end = first
+        end, possible = first, 0
         while end < total and groups[order[end]] == groups[order[first]]:
+            possible += closeness[order[end]]
             end += 1
-        if end - first >= SUPPORT_MIN:
-            source, target = found[order[first:end]], points[queries[order[first:end]]]
-            flags, agreeing = best_similarity(source, target)
-            if agreeing >= SUPPORT_MIN:
+        if possible >= CLOSENESS_MIN and end - first >= SUPPORT_MIN:
+            pairs = order[first:end]
+            source, target = found[pairs], points[queries[pairs]]
+            flags, weight = best_similarity(source, target, closeness[pairs])
+            agreeing = np.count_nonzero(flags)
+            if weight >= CLOSENESS_MIN and agreeing >= SUPPORT_MIN:
                 matrix, fixed = fit(source[:, :2].astype(np.float64), target[:, :2].astype(np.float64), flags, False)
                 if fixed:
                     out_owners[count], out_sides[count] = groups[order[first]] // 2, groups[order[first]] % 2
-                    support[count], pairs[count], matrices[count] = agreeing, end - first, matrix
+                    support[count], together[count], matrices[count] = agreeing, weight, matrix
                     count += 1
         first = end
-    return Proposals(out_owners[:count], out_sides[:count], support[:count], pairs[:count], matrices[:count])
+    return Proposals(out_owners[:count], out_sides[:count], support[:count], together[:count], matrices[:count])

@@ -1,0 +1,89 @@
+"""The tables of points: who may vote, which buckets are passed over, whatever was withdrawn before."""
+
+import numpy as np
+import pytest
+
+from services.matching.recognition.buckets import Alike, nearest
+from services.matching.recognition.shelf import Entry, Shelf
+from services.matching.recognition.tables import COMPACT, CROWDED_MIN, EXACT, Plan, voting_between
+from shared.fingerprints import Fingerprint
+
+POINTS = 60
+EVERY = 1 << 30
+
+
+def a_print(words: np.ndarray) -> Fingerprint:
+    """A made-up reference with these descriptors."""
+    chance = np.random.default_rng(len(words))
+    points = chance.random((len(words), 4)).astype(np.float32)
+    return Fingerprint(chance.integers(0, 2**63, 4, np.uint64), points, words, (400, 500), (400, 500), b"")
+
+
+def some_words(seed: int, count: int = POINTS) -> np.ndarray:
+    """Descriptors that have nothing to do with each other."""
+    return np.random.default_rng(seed).integers(0, 2**64, (count, 4), np.uint64)
+
+
+def a_shelf(prints: dict[str, Fingerprint], plan: Plan) -> Shelf:
+    """All in the large segment."""
+    return Shelf.of([Entry(name, name, one) for name, one in prints.items()], plan)
+
+
+def found_of(alike: Alike, shelf: Shelf) -> set[tuple[int, str]]:
+    """Query points and the references that they found."""
+    owners = [shelf.owner(int(code)) for code in alike.owners]
+    return {(int(q), one.reference_id) for q, one in zip(alike.queries, owners, strict=True) if one is not None}
+
+
+def test_voting_points_are_counted_between_any_two_places() -> None:
+    chance = np.random.default_rng(4)
+    flags = chance.random(64 * 5) < 0.4
+    voting = np.packbits(flags, bitorder="little").view(np.uint64)
+    for first, end in chance.integers(0, len(flags) + 1, (300, 2)).tolist():
+        if first <= end:
+            assert voting_between(voting, first, end) == flags[first:end].sum()
+    assert voting_between(voting, 64, 64) == 0
+    assert voting_between(voting, 0, len(flags)) == flags.sum()
+
+
+@pytest.mark.parametrize("plan", [EXACT, COMPACT])
+def test_only_points_that_may_vote_are_found(plan: Plan) -> None:
+    words = some_words(1)
+    prints = {"one": a_print(words), "other": a_print(some_words(2))}
+    dropped = np.arange(POINTS) % 3 == 0
+    shared = np.zeros((4, 4), np.bool_)
+    shelf = a_shelf(prints, plan).with_changed({"one": Entry("one", "one", prints["one"], shared, dropped)})
+    everything = {(point, "one") for point in range(POINTS)}
+    kept = {(point, "one") for point in np.flatnonzero(~dropped).tolist()}
+    assert found_of(nearest(words, a_shelf(prints, plan).tables, EVERY), shelf) == everything
+    assert found_of(nearest(words, shelf.tables, EVERY), shelf) == kept
+    back = shelf.with_changed({"one": Entry("one", "one", prints["one"])})
+    assert found_of(nearest(words, back.tables, EVERY), back) == everything
+    gone = shelf.with_changed({"one": None})
+    assert found_of(nearest(words, gone.tables, EVERY), gone) == set()
+
+
+@pytest.mark.parametrize("plan", [EXACT, COMPACT])
+def test_a_crowded_bucket_is_passed_over_and_withdrawn_references_do_not_crowd_it(plan: Plan) -> None:
+    words = some_words(3)
+    names = [f"twin-{number}" for number in range(CROWDED_MIN + 5)]
+    shelf = a_shelf({name: a_print(words) for name in names}, plan)
+    assert found_of(nearest(words, shelf.tables, CROWDED_MIN), shelf) == set()
+    fewer = shelf.with_changed(dict.fromkeys(names[:5]))
+    assert {name for _, name in found_of(nearest(words, fewer.tables, CROWDED_MIN), fewer)} <= set(names[5:])
+    assert len(found_of(nearest(words, fewer.tables, CROWDED_MIN), fewer)) == 3 * POINTS
+
+
+@pytest.mark.parametrize("plan", [EXACT, COMPACT])
+def test_closeness_is_told_in_bits_of_a_whole_descriptor(plan: Plan) -> None:
+    words = some_words(5)
+    alike = nearest(words, a_shelf({"one": a_print(words)}, plan).tables, EVERY)
+    assert set(alike.closeness.tolist()) == {60}
+
+
+def test_more_references_crowd_a_bucket_later() -> None:
+    sizes = [1, 2_000, 10_000, 20_000, 80_000]
+    limits = [EXACT.crowded_among(size) for size in sizes]
+    assert limits == sorted(limits)
+    assert limits[0] == limits[1] == CROWDED_MIN
+    assert limits[-1] == 2 * EXACT.crowded
