@@ -56,6 +56,11 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     return cast(Callable[P, R], cast(Any, numba).njit(cache=True, nogil=True, fastmath=True)(function))
 
 
+def compiled_exactly(function: Callable[P, R]) -> Callable[P, R]:
+    """As `compiled`, but sums and quotients stay in the order and rounding in which they are written."""
+    return cast(Callable[P, R], cast(Any, numba).njit(cache=True, nogil=True)(function))
+
+
 @compiled
 def hamming(a: Bits, b: Bits) -> int:
     """Number of differing bits of two descriptors of four 64-bit words each."""

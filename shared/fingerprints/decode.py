@@ -23,6 +23,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from shared.fingerprints.area import shrunk_by_area
 from shared.fingerprints.compiled import Grey, Singles
 
 BYTES_MAX = 25 * 1024 * 1024
@@ -211,5 +212,4 @@ def shrink(grey: Grey, side_px: int) -> Grey:
     factor = side_px / max(height, width)
     if factor >= 1:
         return np.ascontiguousarray(grey)
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    return shrunk_by_area(grey, max(1, round(width * factor)), max(1, round(height * factor)))

@@ -7,9 +7,9 @@ grey decode and is never compared with a PDQ that a platform computed.
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
+from shared.fingerprints.area import shrunk_by_area
 from shared.fingerprints.compiled import Bits, Grey, Singles
 
 SIDE = 64
@@ -25,7 +25,7 @@ _ODD: Singles = np.where(np.arange(1, FREQUENCIES + 1) % 2 == 1, -1.0, 1.0).asty
 
 
 def _spectrum(grey: Grey) -> Singles:
-    small = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    small = shrunk_by_area(grey, SIDE, SIDE).astype(np.float32)
     result: Singles = (_COSINES @ small @ _COSINES.T).astype(np.float32, copy=False)
     return result
 

@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageOps
@@ -18,7 +19,8 @@ from shared.fingerprints import (
     fingerprint_query,
     fingerprint_reference,
 )
-from shared.fingerprints.features import QUERY, find_features
+from shared.fingerprints.area import shrunk_by_area
+from shared.fingerprints.features import QUERY, SET_BITS, downwards, fast_corners, fast_margins, find_features
 from shared.fingerprints.whole import inner_box, turned, turned_hashes, whole_hash
 
 
@@ -161,6 +163,17 @@ def test_damaged_bytes_never_raise(kind):
         assert isinstance(decode(broken[: chance.integers(1, len(broken))].tobytes()), Picture | Undecodable)
 
 
+@pytest.mark.parametrize(
+    "target", [(64, 64), (410, 300), (511, 383), (256, 192), (512, 100), (7, 1), (600, 64), (300, 384)]
+)
+def test_shrinking_by_area_is_opencvs_to_the_bit(target):
+    noise = np.random.default_rng(2).integers(0, 256, GREY.shape, np.uint8)
+    for grey in (GREY, noise, noise[:, ::-1]):
+        np.testing.assert_array_equal(
+            shrunk_by_area(grey, *target), cv2.resize(grey, target, interpolation=cv2.INTER_AREA)
+        )
+
+
 # --- features ------------------------------------------------------------------------------------------------
 
 
@@ -175,6 +188,27 @@ def test_the_descriptor_of_the_mirrored_picture_is_known_without_looking_at_it()
     bits = np.bitwise_count(foreseen.descriptors[same] ^ found.descriptors[nearest[same]]).sum(axis=1)
     assert same.mean() > 0.6
     assert np.median(bits) < 16
+
+
+@pytest.mark.parametrize("threshold", [1, 5, 7, 20, 254])
+@pytest.mark.parametrize("size", [(384, 512), (41, 43), (40, 40), (61, 56)])
+def test_corners_are_those_opencv_finds(threshold, size):
+    noise = np.random.default_rng(size[0]).integers(0, 256, size, np.uint8)
+    for grey in (cv2.resize(GREY, size[::-1]), noise, cv2.blur(noise, (3, 3)), np.where(noise > 127, 255, 0)):
+        theirs = cv2.FastFeatureDetector.create(threshold).detect(grey.astype(np.uint8))
+        ours = fast_corners(fast_margins(grey.astype(np.uint8)), threshold, SET_BITS)
+        assert ours.T.tolist() == [list(map(int, corner.pt)) for corner in theirs]
+
+
+def test_our_sort_is_numpys_stable_sort_downwards():
+    chance = np.random.default_rng(5)
+    for values in (
+        chance.normal(size=3000),
+        chance.integers(-5, 5, 3000) / 3,
+        1 + chance.integers(0, 9, 3000) * 1e-12,
+        np.zeros(0),
+    ):
+        np.testing.assert_array_equal(downwards(values), np.argsort(-values, kind="stable"))
 
 
 def test_points_are_spread_over_the_picture():
