@@ -423,6 +423,13 @@ def test_the_same_picture_under_two_twins_is_found_as_both():
     assert sorted(found(index, drawn(1))) == ["one", "other"]
 
 
+def test_a_see_through_mark_all_over_a_stolen_picture_hides_neither_twin():
+    veiled = Image.blend(drawn(1), drawn(900), 0.25)
+    index = index_of({"theirs": drawn(1), "stolen": veiled})
+    for seen in (drawn(1), veiled):
+        assert sorted(found(index, seen)) == ["stolen", "theirs"]
+
+
 def test_an_empty_index_answers_nothing():
     assert ReferenceIndex().search(query(drawn(1)), livemode=True) == []
 

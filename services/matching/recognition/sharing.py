@@ -21,6 +21,7 @@ from services.matching.recognition.shelf import Entry, Shelf
 from services.matching.recognition.votes import best_similarity, fit
 from shared.fingerprints.compiled import Counts, Flags, Floats, Places, Singles, compiled
 from shared.fingerprints.features import Features
+from shared.fingerprints.same import is_same_picture
 
 CROWDED_AT_REGISTRATION = 1_000
 SUPPORT_MIN = 4
@@ -128,7 +129,7 @@ def shared(likeness: Likeness) -> tuple[Side, Side] | None:
     target = Features(other.fingerprint.points, other.fingerprint.descriptors)
     width, height = other.fingerprint.size_px
     alignment = align(source, target, grid_of(target.points, float(width), float(height)), likeness.matrix)
-    if alignment.meeting < MEETING_MIN:
+    if alignment.meeting < MEETING_MIN or is_same_picture(one.fingerprint, other.fingerprint):
         return None
     across = inverse(other.unit) @ alignment.matrix @ one.unit
     frames = scaling(one.fingerprint.thumbnail.shape[::-1], other.fingerprint.thumbnail.shape[::-1])
