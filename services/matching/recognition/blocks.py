@@ -61,8 +61,8 @@ class Blocks:
         return self.covered & ((self.query_texture > QUERY_TEXTURE_MIN) | (self.own_texture > TEXTURE_MIN))
 
     @cached_property
-    def in_place(self) -> Flags:
-        """Telling blocks that agree and stay in place."""
+    def in_place(self) -> tuple[Flags, Flags]:
+        """Telling blocks that agree and stay in place, and those that agree and could be asked."""
         return in_place(self.own, self.laid, self.telling & (self.grey > AGREES))
 
     @property

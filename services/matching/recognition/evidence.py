@@ -34,8 +34,8 @@ IMPOSSIBLE = -9.0
 class Agreement:
     """How the telling blocks of an aligned pair agree: shares of all telling blocks, and the median.
 
-    in_place: how many of them agree and stay in place; different: the share of them that show something else, which is
-    told and proves nothing.
+    in_place: how many of them agree and stay in place, moved: how many agree and do not; different: the share of them
+    that show something else: what lies over a copy, or another picture in the same room or frame.
     """
 
     blocks: int
@@ -45,6 +45,7 @@ class Agreement:
     details_closely: float = 0.0
     median_grey: float = 0.0
     in_place: int = 0
+    moved: int = 0
     different: float = 0.0
 
     @classmethod
@@ -54,6 +55,7 @@ class Agreement:
         grey, details = blocks.grey[telling], blocks.details[telling]
         if len(grey) == 0:
             return cls(0)
+        stays, asked = blocks.in_place
         return cls(
             len(grey),
             float((grey > AGREES).mean()),
@@ -61,7 +63,8 @@ class Agreement:
             float((details > AGREES).mean()),
             float((details > AGREES_CLOSELY).mean()),
             float(np.median(grey)),
-            int(blocks.in_place[telling].sum()),
+            int(stays[telling].sum()),
+            int((asked & ~stays)[telling].sum()),
             _different_share(blocks, telling),
         )
 
@@ -94,6 +97,10 @@ def _features(agreement: Agreement, median_bits: float) -> dict[str, float]:
         "odds_details_agree": _odds(agreement.details),
         "median_distance": min(80.0, median_bits) / 80,
         "log_blocks_in_place": math.log(1 + agreement.in_place),
+        "log_in_place_to_moved": math.log((agreement.in_place + 0.5) / (agreement.moved + 0.5)),
+        "different_over_a_tenth": max(0.0, agreement.different - 0.1),
+        "different_over_a_quarter": max(0.0, agreement.different - 0.25),
+        "few_blocks": max(0.0, 1 - agreement.blocks / 60),
     }
 
 

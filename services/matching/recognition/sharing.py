@@ -31,6 +31,7 @@ SAME_GREY, NEAR_SAME_GREY = 0.95, 0.6
 BLOCKS_MIN = 3
 SAME_PICTURE_SHARE, SAME_PICTURE_BLOCKS = 0.85, 30
 OTHER_GREY, OTHER_BLOCKS_MAX = 0.75, 4  # more of these: a template over most of two pictures, not one picture
+VEILED_OTHER_GREY = 0.3  # a see-through mark leaves more of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,12 +130,13 @@ def shared(likeness: Likeness) -> tuple[Side, Side] | None:
     target = Features(other.fingerprint.points, other.fingerprint.descriptors)
     width, height = other.fingerprint.size_px
     alignment = align(source, target, grid_of(target.points, float(width), float(height)), likeness.matrix)
-    if alignment.meeting < MEETING_MIN or is_same_picture(one.fingerprint, other.fingerprint):
+    if alignment.meeting < MEETING_MIN:
         return None
     across = inverse(other.unit) @ alignment.matrix @ one.unit
     frames = scaling(one.fingerprint.thumbnail.shape[::-1], other.fingerprint.thumbnail.shape[::-1])
-    blocks_one = _same_blocks(one, other, (across, frames))
-    blocks_other = _same_blocks(other, one, (inverse(across), inverse(frames)))
+    alike = is_same_picture(one.fingerprint, other.fingerprint)
+    blocks_one = _same_blocks(one, other, (across, frames), alike=alike)
+    blocks_other = _same_blocks(other, one, (inverse(across), inverse(frames)), alike=alike)
     if blocks_one is None or blocks_other is None or not (blocks_one.any() or blocks_other.any()):
         return None
     met_one, met_other = alignment.partners >= 0, np.zeros(len(target), np.bool_)
@@ -142,8 +144,11 @@ def shared(likeness: Likeness) -> tuple[Side, Side] | None:
     return Side(blocks_one, met_one), Side(blocks_other, met_other)
 
 
-def _same_blocks(one: Entry, other: Entry, maps: tuple[Floats, Floats]) -> Flags | None:
-    """Blocks of one that agree with the other under either map; None when they are one picture, twice."""
+def _same_blocks(one: Entry, other: Entry, maps: tuple[Floats, Floats], *, alike: bool) -> Flags | None:
+    """Blocks of one that agree with the other under either map; None when they are one picture, twice.
+
+    alike: whether they look so as a whole.
+    """
     view = View.of(one.fingerprint.thumbnail)
     result: Flags | None = None
     for matrix in maps:
@@ -151,19 +156,19 @@ def _same_blocks(one: Entry, other: Entry, maps: tuple[Floats, Floats]) -> Flags
         if blocks is None:
             continue
         same = blocks.telling & (blocks.grey > SAME_GREY)
-        if _is_same_picture(blocks, same):
+        if _is_same_picture(blocks, same, alike=alike):
             return None
         found = _with_neighbours(blocks, same)
         result = found if result is None else result | found
     return result
 
 
-def _is_same_picture(blocks: Blocks, same: Flags) -> bool:
-    """Whether nearly everything agrees and nothing is clearly another picture."""
+def _is_same_picture(blocks: Blocks, same: Flags, *, alike: bool) -> bool:
+    """Whether nearly everything agrees, or would but for a mark all over it, and nothing is clearly another picture."""
     textured = (blocks.own_texture > TEXTURE_MIN) & (blocks.query_texture > TEXTURE_MIN)
-    other = (blocks.covered & textured & (blocks.grey < OTHER_GREY)).sum()
+    other = (blocks.covered & textured & (blocks.grey < (VEILED_OTHER_GREY if alike else OTHER_GREY))).sum()
     enough = same.sum() > max(SAME_PICTURE_BLOCKS, SAME_PICTURE_SHARE * blocks.textured.sum())
-    return bool(enough and other <= OTHER_BLOCKS_MAX)
+    return bool((alike or enough) and other <= OTHER_BLOCKS_MAX)
 
 
 def _with_neighbours(blocks: Blocks, same: Flags) -> Flags:

@@ -62,14 +62,17 @@ def _moves(one: Grey, other: Grey, asked: Flags) -> Floats:
     return maps
 
 
-def in_place(one: Grey, other: Grey, agreeing: Flags) -> Flags:
-    """Which of the agreeing blocks (rows, columns) did not move by themselves; `other` lies over `one`."""
+def in_place(one: Grey, other: Grey, agreeing: Flags) -> tuple[Flags, Flags]:
+    """Which agreeing blocks (rows, columns) did not move by themselves, and which can be asked; `other` is over `one`.
+
+    Of too few that can be asked none is known to stay.
+    """
     moves = _moves(one, other, agreeing)
     held = agreeing & (moves[2] > GRIP_MIN)
     stays = np.zeros_like(agreeing)
     if held.sum() >= BLOCKS_MIN:
         stays[held] = _own_moves(moves[:2, held].T, np.argwhere(held).astype(np.float64)) < MOVED_MAX_PX
-    return stays
+    return stays, held
 
 
 def _own_moves(moves: Floats, places: Floats) -> Floats:
