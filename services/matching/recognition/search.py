@@ -31,7 +31,7 @@ from shared.fingerprints.features import Features
 from shared.fingerprints.whole import TURNS, inner_box, turned, turned_hashes
 
 POINTS_MIN = 4
-EVERY_BUCKET = 1 << 30
+EVERY_BUCKET = 1 << 30  # more points than any bucket has
 CANDIDATES_MAX = 8
 MEETING_MIN = 8
 WORTH_A_LOOK = 5.0  # votes plus tightly meeting points
@@ -182,7 +182,7 @@ def _proposals(shelf: Shelf, sides: tuple[Features, Features]) -> Proposals:
 
 
 def _best(shelf: Shelf, proposals: Proposals) -> list[int]:
-    """Numbers of the best supported proposals; equals in an order that depends on the references alone."""
+    """Numbers of the closest proposals; equals in an order that depends on the references alone."""
     ties = [shelf.segments[code % SEGMENTS].tables.ties[code // SEGMENTS] for code in proposals.owners]
     order = np.lexsort((proposals.sides, ties, -proposals.closeness))
     return [int(number) for number in order[:CANDIDATES_MAX]]
