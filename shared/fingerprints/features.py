@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from shared.fingerprints.compiled import Bits, Counts, Floats, Grey, Places, Singles, compiled
+from shared.fingerprints.compiled import Bits, Counts, Floats, Grey, Places, Singles, compiled, hamming
 
 Pick = Callable[[np.uint8, np.uint8], np.uint8]
 Offsets = Counts
@@ -31,7 +31,10 @@ WORDS = 4
 
 @dataclass(frozen=True)
 class Spread:
-    """How many points are taken, and from where."""
+    """How many points are taken, and from where.
+
+    strength_weight: how much the log of a corner's strength counts against the log of its rank among its neighbours.
+    """
 
     points: int
     scale_step: float
@@ -40,10 +43,12 @@ class Spread:
     bold_threshold: int = 20
     faint_threshold: int = 7
     rim_px: int = 4
+    strength_weight: float = 1.0
 
 
 REFERENCE = Spread(points=400, scale_step=1.2, levels=8, cell_px=48, faint_threshold=5)
-QUERY = Spread(points=1000, scale_step=1.41, levels=5, cell_px=32)
+# The strongest corners of a screenshot are its letters, and what is shown may be faded: there the places count more.
+QUERY = Spread(points=1000, scale_step=1.3, levels=6, cell_px=32, strength_weight=0.3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,8 +249,10 @@ def downwards(values: Floats) -> Places:
 
 
 @compiled
-def _merits(strongest: Places, places: Places, strengths: Floats, size: tuple[int, int], cell_px: int) -> Floats:
-    """Log strength minus the log of how many stronger ones share the cell, of corners from the strongest on."""
+def _merits(
+    strongest: Places, places: Places, strengths: Floats, size: tuple[int, int], cell_px: int, weight: float
+) -> Floats:
+    """Weighted log strength minus log of how many stronger ones share the cell, of corners from the strongest on."""
     columns = size[1] // cell_px + 1
     crowd = np.zeros(columns * (size[0] // cell_px + 1), np.int64)
     merits, logs, known = np.empty(len(strongest), np.float64), np.empty(len(strongest), np.float64), 0
@@ -256,12 +263,12 @@ def _merits(strongest: Places, places: Places, strengths: Floats, size: tuple[in
         if crowd[cell] == known:
             logs[known] = math.log(1.0 + known)
             known += 1
-        merits[rank] = math.log(strengths[corner] + 1.0) - logs[crowd[cell]]
+        merits[rank] = weight * math.log(strengths[corner] + 1.0) - logs[crowd[cell]]
         crowd[cell] += 1
     return merits
 
 
-def _chosen(places: Places, strengths: Floats, size: tuple[int, int], wanted: int, cell_px: int) -> Places:
+def _chosen(places: Places, strengths: Floats, size: tuple[int, int], wanted: int, spread: Spread) -> Places:
     """The `wanted` corners of the most merit, out of three times as many (and their equals) of the most strength."""
     if len(places) <= wanted:
         return places
@@ -271,7 +278,11 @@ def _chosen(places: Places, strengths: Floats, size: tuple[int, int], wanted: in
     if len(strongest) > 3 * wanted:
         least = strengths[strongest[3 * wanted - 1]]
         strongest = strongest[: 3 * wanted + np.count_nonzero(strengths[strongest[3 * wanted :]] == least)]
-    return places[strongest[downwards(_merits(strongest, places, strengths, size, cell_px))[:wanted]]]
+    return places[
+        strongest[
+            downwards(_merits(strongest, places, strengths, size, spread.cell_px, spread.strength_weight))[:wanted]
+        ]
+    ]
 
 
 @compiled
@@ -315,6 +326,27 @@ def _describe(padded: Grey, soft: Grey, places: Places, tests: Offsets, disc: Gr
 
 
 @compiled
+def _distances(soft: Grey, places: Places, turns: Counts, moves: Places, words: Bits, tests: Offsets) -> Counts:
+    """Bits (n, moves) between the descriptors of points and what a softened level shows at these places, moved."""
+    count, stride = len(places), np.int32(soft.shape[1])
+    blurred = soft.ravel()
+    first, second = (tests[1] * stride + tests[0]).ravel(), (tests[3] * stride + tests[2]).ravel()
+    distances, seen = np.empty((count, len(moves)), np.int32), np.empty(WORDS, np.uint64)
+    for point in range(count):
+        for move in range(len(moves)):
+            here = places[point] + moves[move]
+            for word in range(WORDS):
+                bits = np.uint64(0)
+                for bit in range(64):  # the last one first
+                    test = np.uint64((turns[point] * WORDS + word) * 64 + 63 - bit)
+                    one, other = blurred[np.uint64(here + first[test])], blurred[np.uint64(here + second[test])]
+                    bits = bits + bits + np.uint64(one < other)
+                seen[word] = bits
+            distances[point, move] = hamming(seen, words[point])
+    return distances
+
+
+@compiled
 def _soft(padded: Grey) -> Grey:
     """A padded level after a 5 x 5 box, rounded; without the two rows and columns at the rim, which nobody asks for."""
     height, width = padded.shape
@@ -335,7 +367,7 @@ def _level_features(level: Grey, spread: Spread, wanted: int) -> tuple[Places, F
     height, width = padded.shape
     thresholds = spread.bold_threshold, spread.faint_threshold
     places = _corners(level, width, *thresholds, 2 * wanted, spread.rim_px, SET_BITS)
-    places = _chosen(places, _strengths(padded, places), (height, width), wanted, spread.cell_px)
+    places = _chosen(places, _strengths(padded, places), (height, width), wanted, spread)
     angles, descriptors = _describe(padded, _soft(padded), places, _TESTS, _DISC)
     return np.stack([places % width - RIM, places // width - RIM], axis=1), angles, descriptors
 
@@ -373,3 +405,28 @@ def find_features(grey: Grey, spread: Spread) -> Features:
     points[:, 2] = np.repeat(numbers * math.log(spread.scale_step), counts)
     points[:, 3] = np.concatenate([angles for _, angles, _ in parts])
     return Features(points, np.concatenate([descriptors for _, _, descriptors in parts]))
+
+
+def distances_at(grey: Grey, features: Features, moves_px: Counts, spread: Spread = REFERENCE) -> Counts:
+    """How far a picture is from features of another one of its size, at their own places, scales and angles.
+
+    moves_px: (m, 2) of x and y, at most 3 in pixels of a point's level; returns int32 (n, m), in bits of 256. Nothing
+    is detected, so it also tells of what compression or blur keeps a detector from.
+    """
+    height, width = grey.shape
+    numbers = np.rint(features.points[:, 2] / math.log(spread.scale_step))
+    turns = np.rint(features.points[:, 3] * TURN_STEPS / (2 * math.pi)).astype(np.int32) % TURN_STEPS
+    distances = np.full((len(features), len(moves_px)), 64 * WORDS, np.int32)
+    for number, level in enumerate(_pyramid(grey, spread)):
+        here = np.flatnonzero(numbers == number)
+        if len(here) == 0:
+            continue
+        padded = cv2.copyMakeBorder(level, RIM, RIM, RIM, RIM, cv2.BORDER_REFLECT_101).astype(np.uint8, copy=False)
+        rows, columns = level.shape
+        shrunk = (features.points[here, :2] + 0.5) * (columns / width, rows / height) - 0.5
+        x, y = np.clip(np.rint(shrunk).astype(np.int64), 0, (columns - 1, rows - 1)).T
+        stride = padded.shape[1]
+        moves = moves_px[:, 1].astype(np.int64) * stride + moves_px[:, 0]
+        places = (y + RIM) * stride + x + RIM
+        distances[here] = _distances(_soft(padded), places, turns[here], moves, features.descriptors[here], _TESTS)
+    return distances

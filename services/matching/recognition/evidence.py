@@ -20,7 +20,7 @@ BLOCKS_MIN = 8
 SHARE_MIN = 0.38
 FEW_BLOCKS, FEW_BLOCKS_COVER_MIN = 20, 0.5
 HASH_BLOCKS_MIN, HASH_SHARE_MIN, HASH_MEDIAN_MIN, HASH_DETAILS_MIN = 12, 0.65, 0.9, 0.5
-DOUBT_FROM, DOUBT_TO, DOUBT_SHARE_MIN = -6.0, 5.0, 0.3
+DOUBT_FROM, DOUBT_TO, DOUBT_SHARE_MIN = -4.0, 6.0, 0.3
 SAME_PLACE, CLEARLY_WEAKER, COPY_OF_ITS_OWN = 0.6, 1.0, 0.75
 
 _FACTS = json.loads(Path(__file__).with_name("evidence.json").read_text(encoding="utf-8"))
@@ -47,6 +47,11 @@ class Agreement:
     in_place: int = 0
     moved: int = 0
     different: float = 0.0
+
+    @property
+    def closeness(self) -> float:
+        """Grows as the map of the pair gets better."""
+        return self.details_closely + self.grey + 0.1 * self.grey_closely
 
     @classmethod
     def of(cls, blocks: Blocks, shared: Flags | None) -> Agreement:
@@ -123,11 +128,14 @@ def log_odds_of_frames(agreement: Agreement) -> float:
     return IMPOSSIBLE
 
 
-def is_doubtful(agreement: Agreement, median_bits: float) -> bool:
-    """Whether a sharper alignment could change the answer."""
-    if agreement.blocks < BLOCKS_MIN or agreement.grey < DOUBT_SHARE_MIN or agreement.grey_closely >= AGREES:
-        return False
-    return DOUBT_FROM < log_odds(agreement, median_bits) < DOUBT_TO
+def may_be(agreement: Agreement) -> bool:
+    """Whether enough blocks count and agree that a closer look could change the answer."""
+    return agreement.blocks >= BLOCKS_MIN and agreement.grey >= DOUBT_SHARE_MIN
+
+
+def is_doubtful(agreement: Agreement, odds: float) -> bool:
+    """Whether a closer look could change the answer."""
+    return may_be(agreement) and DOUBT_FROM < odds < DOUBT_TO
 
 
 def probability(log_odds_value: float) -> float:

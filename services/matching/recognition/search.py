@@ -9,9 +9,10 @@ from typing import Literal
 import numpy as np
 
 from services.matching.recognition.alignment import Alignment, align, grid_of, tilted
-from services.matching.recognition.blocks import View, compare, refine
+from services.matching.recognition.blocks import View, compare
 from services.matching.recognition.buckets import SEGMENTS, nearest
 from services.matching.recognition.evidence import (
+    IMPOSSIBLE,
     Agreement,
     Candidate,
     explain_away,
@@ -19,10 +20,12 @@ from services.matching.recognition.evidence import (
     is_plausible,
     log_odds,
     log_odds_of_frames,
+    may_be,
     probability,
 )
-from services.matching.recognition.geometry import describe, inverse, mirror, region_of, scaling, shift, unturned
+from services.matching.recognition.geometry import describe, mirror, region_of, scaling, shift, unturned
 from services.matching.recognition.match import Match
+from services.matching.recognition.seen import corrected, look
 from services.matching.recognition.shelf import Entry, Shelf
 from services.matching.recognition.votes import PROPOSALS_MAX, Proposals, count_votes
 from shared.fingerprints import QueryFingerprint
@@ -35,9 +38,10 @@ EVERY_BUCKET = 1 << 30  # more points than any bucket has
 CANDIDATES_MAX = 8
 MEETING_MIN = 8
 WORTH_A_LOOK = 5.0  # votes plus tightly meeting points
-HASH_DISTANCE_MAX_BITS = 32
+HASH_DISTANCE_MAX_BITS, FAR_HASH_DISTANCE_MAX_BITS = 32, 64  # frame on frame; enough to look closer
 HASH_CANDIDATES_MAX = 3
 TRIMMED_SHARE = 0.97
+STEPS_PX = (3, 2, 2)  # around a point's place, in pixels of its level: each corrects the map once
 
 # Is told the seconds of processor time that a stage took.
 Spent = Callable[[Literal["global", "local"], float], None]
@@ -120,30 +124,31 @@ def _by_hash(shelf: Shelf, grey: Grey) -> Iterator[Candidate]:
         boxes.append((x0, y0, x1, y1))
     views = [np.ascontiguousarray(grey[y0:y1, x0:x1]) for x0, y0, x1, y1 in boxes]
     hashes = np.concatenate([turned_hashes(view) for view in views])
-    for entry, row in _near_hashes(shelf, hashes):
+    for entry, row, distance in _near_hashes(shelf, hashes):
         view, box, turn = views[row // TURNS], boxes[row // TURNS], row % TURNS
-        upright = turned(view, turn)
-        frames = scaling(entry.fingerprint.thumbnail.shape[::-1], upright.shape[::-1])
-        blocks = compare(View.of(entry.fingerprint.thumbnail), upright, frames)
-        if blocks is None:
-            continue
-        agreement = Agreement.of(blocks, entry.shared)
-        back = shift(box[0], box[1]) @ unturned(turn, view.shape[::-1])
-        matrix = back @ scaling(entry.fingerprint.size_px, upright.shape[::-1])
+        upright = np.ascontiguousarray(turned(view, turn))
+        matrix = scaling(entry.fingerprint.size_px, upright.shape[::-1])
+        pair = _Pair(entry, upright)
+        agreement = pair.agreement(matrix)
+        odds = log_odds_of_frames(agreement) if distance <= HASH_DISTANCE_MAX_BITS else IMPOSSIBLE
+        if odds == IMPOSSIBLE and may_be(agreement):
+            agreement, matrix = pair.sharpened(agreement, matrix)
+            odds = log_odds(agreement, look(entry, upright, matrix, STEPS_PX[-1]).median_bits)
+        matrix = shift(box[0], box[1]) @ unturned(turn, view.shape[::-1]) @ matrix
         region = region_of(matrix, entry.fingerprint.size_px, (width, height))
-        yield Candidate(entry.reference_id, log_odds_of_frames(agreement), agreement, matrix, region)
+        yield Candidate(entry.reference_id, odds, agreement, matrix, region)
 
 
-def _near_hashes(shelf: Shelf, hashes: Bits) -> list[tuple[Entry, int]]:
-    """The nearest (reference, row of hashes) pairs, at most HASH_DISTANCE_MAX_BITS away."""
+def _near_hashes(shelf: Shelf, hashes: Bits) -> list[tuple[Entry, int, int]]:
+    """The nearest (reference, row of hashes, bits apart), at most FAR_HASH_DISTANCE_MAX_BITS away."""
     found = []
     for segment in shelf.segments:
-        for distance, row, place in segment.near(hashes, HASH_DISTANCE_MAX_BITS).tolist():
+        for distance, row, place in segment.near(hashes, FAR_HASH_DISTANCE_MAX_BITS).tolist():
             entry = segment.entry(place)
             if entry is not None:
                 found.append((distance, entry.reference_id, row, entry))
     found.sort(key=lambda near: near[:3])
-    return [(entry, row) for _, _, row, entry in found[:HASH_CANDIDATES_MAX]]
+    return [(entry, row, distance) for distance, _, row, entry in found[:HASH_CANDIDATES_MAX]]
 
 
 # --- parts of it ---------------------------------------------------------------------------------------------
@@ -190,21 +195,40 @@ def _best(shelf: Shelf, proposals: Proposals) -> list[int]:
 
 def _judged(entry: Entry, grey: Grey, alignment: Alignment, matrix: Floats, *, mirrored: bool) -> Candidate:
     """Compare the pixels, sharpen the map when in doubt, weigh the evidence. `grey`: the side that was aligned."""
-    view = View.of(entry.fingerprint.thumbnail)
-    agreement = _agreement(entry, view, grey, matrix @ entry.unit)
-    if is_doubtful(agreement, alignment.median_bits):
-        better = refine(view, grey, matrix @ entry.unit)
-        if better is not None:
-            again = _agreement(entry, view, grey, better)
-            if again.details_closely + again.grey > agreement.details_closely + agreement.grey:
-                agreement, matrix = again, better @ inverse(entry.unit)
+    pair = _Pair(entry, grey)
+    agreement = pair.agreement(matrix)
+    odds = log_odds(agreement, alignment.median_bits)
+    if is_doubtful(agreement, odds):
+        agreement, matrix = pair.sharpened(agreement, matrix)
+        odds = log_odds(agreement, alignment.median_bits)
     height, width = grey.shape
     if mirrored:
         matrix = mirror(width) @ matrix
     region = region_of(matrix, entry.fingerprint.size_px, (width, height))
-    return Candidate(entry.reference_id, log_odds(agreement, alignment.median_bits), agreement, matrix, region)
+    return Candidate(entry.reference_id, odds, agreement, matrix, region)
 
 
-def _agreement(entry: Entry, view: View, grey: Grey, matrix: Floats) -> Agreement:
-    blocks = compare(view, grey, matrix)
-    return Agreement(0) if blocks is None else Agreement.of(blocks, entry.shared)
+class _Pair:
+    """One reference and one query, to be compared under one map after the other (3 x 3, reference px to query px)."""
+
+    def __init__(self, entry: Entry, grey: Grey) -> None:
+        self._entry, self._grey = entry, grey
+        self._view = View.of(entry.fingerprint.thumbnail)
+
+    def agreement(self, matrix: Floats) -> Agreement:
+        """How the pixels agree under a map."""
+        blocks = compare(self._view, self._grey, matrix @ self._entry.unit)
+        return Agreement(0) if blocks is None else Agreement.of(blocks, self._entry.shared)
+
+    def sharpened(self, agreement: Agreement, matrix: Floats) -> tuple[Agreement, Floats]:
+        """The closest agreement among that of a map and of those to which the points correct it, and its map."""
+        latest = matrix
+        for step_px in STEPS_PX:
+            seen = look(self._entry, self._grey, latest, step_px)
+            better = corrected(self._entry, seen, latest, step_px)
+            if better is None:
+                break
+            latest, again = better, self.agreement(better)
+            if again.closeness > agreement.closeness:
+                agreement, matrix = again, better
+        return agreement, matrix

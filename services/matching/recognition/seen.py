@@ -1,0 +1,122 @@
+"""The points of a reference, looked for once more where a map puts them.
+
+A search compares points that were detected on both sides; compression, blur and smallness make a detector find others.
+Here nothing is detected: the query is laid over the reference at the size at which that was described, and what it
+shows at every point of the reference is described there, and a little beside it. A copy is most alike in the very
+place, a second photograph of the scene beside it. What all points say together corrects the map.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from services.matching.recognition.geometry import inverse, mapped, scaling, shift
+from services.matching.recognition.shelf import Entry
+from shared.fingerprints.compiled import Counts, Flags, Floats, Grey
+from shared.fingerprints.features import PATCH_RADIUS, distances_at
+
+# The own place first, then those around it.
+AROUND = np.array([(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (1, 1), (-1, 1), (1, -1)], np.int32)
+ALIKE_BITS = 64
+ALIKE_MIN, TILTED_FROM_POINTS = 12, 60
+SHRUNK_FROM = 1.4  # finer queries are shrunk first, so that no pixel of theirs is passed over
+FINEST = 0.7  # of a query's pixel: below it the level of a point was finer than the query
+FIT_ROUNDS = 5
+SPREAD_MIN_PX = 0.5
+WHOLE_PATCH = 0.37  # of a patch's radius: so far inside the query a point must lie
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What a query shows at the points of a reference.
+
+    distances int32 (n, 9): bits at the own place and around it; asked: which points are inside the query, resolved by
+    it and not on shared blocks.
+    """
+
+    distances: Counts
+    asked: Flags
+
+    @property
+    def alike(self) -> Flags:
+        """Asked points that look alike at their place or beside it."""
+        flags: Flags = self.asked & (self.distances.min(axis=1) < ALIKE_BITS)
+        return flags
+
+    @property
+    def median_bits(self) -> float:
+        """Median distance of the alike points, each at its best place."""
+        alike = self.distances[self.alike]
+        return float(np.median(alike.min(axis=1))) if len(alike) else float(ALIKE_BITS)
+
+
+def look(entry: Entry, grey: Grey, matrix: Floats, step_px: int) -> Seen:
+    """Describe a query at the points of a reference under a map (3 x 3, reference px to query px)."""
+    points, size = entry.features.points, entry.fingerprint.size_px
+    scale = math.sqrt(abs(np.linalg.det(matrix[:2, :2])))
+    if scale > SHRUNK_FROM and min(grey.shape) / scale > 1:
+        small = cv2.resize(grey, None, fx=1 / scale, fy=1 / scale, interpolation=cv2.INTER_AREA)
+        matrix = scaling(grey.shape[::-1], small.shape[::-1]) @ matrix
+        grey, scale = small.astype(np.uint8, copy=False), 1.0
+    how = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
+    laid = cv2.warpPerspective(grey, matrix, size, flags=how, borderMode=cv2.BORDER_REPLICATE)
+    there = mapped(points[:, :2].astype(np.float64), matrix)
+    scales = np.exp(points[:, 2].astype(np.float64))
+    rim = (WHOLE_PATCH * PATCH_RADIUS * scale * scales)[:, None]
+    inside = ((there > rim) & (there < np.array(grey.shape[::-1]) - 1 - rim)).all(axis=1)
+    asked: Flags = inside & (scales * scale >= FINEST)
+    if entry.on_shared is not None:
+        asked &= ~entry.on_shared
+    return Seen(distances_at(laid.astype(np.uint8, copy=False), entry.features, AROUND * step_px), asked)
+
+
+def corrected(entry: Entry, seen: Seen, matrix: Floats, step_px: int) -> Floats | None:
+    """The map under which the alike points lie in their places; None when they are too few to say."""
+    alike, size = seen.alike, entry.fingerprint.size_px
+    count = int(alike.sum())
+    if count < ALIKE_MIN:
+        return None
+    points, distances = entry.features.points[alike].astype(np.float64), seen.distances[alike]
+    scales = np.exp(points[:, 2])
+    moves = _best_places(distances) * (step_px * scales)[:, None]
+    side = float(max(size))
+    x, y = ((points[:, :2] - np.array(size) / 2) / side).T
+    one, zero = np.ones(count), np.zeros(count)
+    terms = np.concatenate([np.stack([one, x, y, zero, zero, zero], 1), np.stack([zero, zero, zero, one, x, y], 1)])
+    if count >= TILTED_FROM_POINTS:
+        tilts = np.concatenate([np.stack([x * x, x * y], 1), np.stack([x * y, y * y], 1)])
+        terms = np.concatenate([terms, tilts], axis=1)
+    found = _robust_fit(terms, moves.T.ravel(), 1 / scales**2)
+    a, b, c, d, e, f, g, h = np.concatenate([found, np.zeros(8 - len(found))]) / side
+    # To first order, for moves are small beside the picture: (x, y) goes to itself and its move.
+    own = np.array([[1 + b, c, a], [e, 1 + f, d], [-g, -h, 1.0]])
+    unit = np.diag([1 / side, 1 / side, 1.0]) @ shift(-size[0] / 2, -size[1] / 2)
+    result = matrix @ inverse(unit) @ own @ unit
+    return np.asarray(result / result[2, 2], np.float64)
+
+
+def _best_places(distances: Counts) -> Floats:
+    """Where points (n) are most alike, (n, 2) in steps from their own places: between steps, by parabolas."""
+    best: Floats = AROUND[distances.argmin(axis=1)].astype(np.float64)
+    own = distances[:, 0].astype(np.float64)
+    for axis, (before, after) in enumerate(((1, 2), (3, 4))):
+        low, high = distances[:, before] - own, distances[:, after] - own
+        inner = (low >= 0) & (high >= 0) & (low + high > 0)
+        best[inner, axis] = 0.5 * (low - high)[inner] / (low + high)[inner]
+    return best
+
+
+def _robust_fit(terms: Floats, moves: Floats, weights: Floats) -> Floats:
+    """Least squares over terms (2n, k) and moves (2n), where a point (n) far from what the others say counts little."""
+    found: Floats = np.zeros(terms.shape[1])
+    left = np.hypot(*(moves.reshape(2, -1) - np.median(moves.reshape(2, -1), axis=1)[:, None]))
+    for _ in range(FIT_ROUNDS):
+        trust = 1 / (1 + (left / max(SPREAD_MIN_PX, 1.5 * float(np.median(left)))) ** 2)
+        root = np.sqrt(np.tile(weights * trust, 2))
+        found = np.asarray(np.linalg.lstsq(terms * root[:, None], moves * root, rcond=None)[0], np.float64)
+        left = np.hypot(*(moves - terms @ found).reshape(2, -1))
+    return found
