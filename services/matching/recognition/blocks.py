@@ -23,8 +23,8 @@ AGREES, AGREES_CLOSELY = 0.75, 0.9
 COVERED_MIN_PX = 570
 TEXTURE_MIN, QUERY_TEXTURE_MIN = 12.0, 40.0
 SCALE_MIN, SCALE_MAX = 0.05, 12.0
-REFINED_STEPS = 8
-REFINED_MOVE_MAX_PX = 6.0
+SHRUNK_FROM, SHRUNK_SIDE_MIN_PX = 1.5, 8
+TILT_MIN = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,18 +120,23 @@ def _block_maps(a: Grey, b: Grey, fine_a: Grey, fine_b: Grey, covered: Grey) -> 
     return maps
 
 
-def _near_scale(query: Grey, matrix: Floats) -> tuple[Grey, Floats, Floats]:
-    """A query much finer than the thumbnail, shrunk to it: picture, matrix, and the shrinking alone."""
+def laid_over(query: Grey, matrix: Floats, size_px: tuple[int, int]) -> tuple[Grey, Grey, Floats]:
+    """A query laid over a picture (width, height) by a map (its px to query px), edges repeated outside of it.
+
+    A query much finer than the picture is shrunk first, so that no pixel of it is passed over: also returns what was
+    laid, and its map.
+    """
     scale = math.sqrt(abs(np.linalg.det(matrix[:2, :2])))
-    if scale <= 1.5 or min(query.shape) / scale <= 8:
-        return query, matrix, np.eye(3)
-    small = cv2.resize(query, None, fx=1 / scale, fy=1 / scale, interpolation=cv2.INTER_AREA)
-    shrinking = scaling(query.shape[::-1], small.shape[::-1])
-    return small.astype(np.uint8, copy=False), shrinking @ matrix, shrinking
-
-
-def _is_tilted(matrix: Floats) -> bool:
-    return bool(abs(matrix[2, 0]) + abs(matrix[2, 1]) > 1e-12)
+    if scale > SHRUNK_FROM and min(query.shape) / scale > SHRUNK_SIDE_MIN_PX:
+        small = cv2.resize(query, None, fx=1 / scale, fy=1 / scale, interpolation=cv2.INTER_AREA)
+        matrix = scaling(query.shape[::-1], small.shape[::-1]) @ matrix
+        query = small.astype(np.uint8, copy=False)
+    how = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
+    if abs(matrix[2, 0]) + abs(matrix[2, 1]) > TILT_MIN:
+        laid = cv2.warpPerspective(query, matrix, size_px, flags=how, borderMode=cv2.BORDER_REPLICATE)
+    else:
+        laid = cv2.warpAffine(query, matrix[:2], size_px, flags=how, borderMode=cv2.BORDER_REPLICATE)
+    return laid.astype(np.uint8, copy=False), query, matrix
 
 
 def compare(view: View, query: Grey, matrix: Floats) -> Blocks | None:
@@ -140,16 +145,10 @@ def compare(view: View, query: Grey, matrix: Floats) -> Blocks | None:
         return None
     if not SCALE_MIN <= math.sqrt(abs(np.linalg.det(matrix[:2, :2]))) <= SCALE_MAX:
         return None
-    query, matrix, _ = _near_scale(query, matrix)
-    size, how = view.soft.shape[::-1], cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
-    if _is_tilted(matrix):
-        laid = cv2.warpPerspective(query, matrix, size, flags=how, borderMode=cv2.BORDER_REPLICATE)
-    else:
-        laid = cv2.warpAffine(query, matrix[:2], size, flags=how, borderMode=cv2.BORDER_REPLICATE)
+    over, query, matrix = laid_over(query, matrix, view.soft.shape[::-1])
     covered = _covered(view.soft.shape, query.shape, matrix)
     if covered is None:
         return None
-    over: Grey = laid.astype(np.uint8, copy=False)
     soft = _soft(over)
     maps = _block_maps(view.soft, soft, view.details, _details(over), covered)
     return Blocks(view.soft, soft, maps[0], maps[1], maps[2], maps[3], maps[4] >= COVERED_MIN_PX)
@@ -175,28 +174,3 @@ def own_texture(view: View) -> Flags:
     maps = _block_maps(view.soft, view.soft, view.details, view.details, np.ones(view.soft.shape, np.uint8))
     textured: Flags = maps[2] > TEXTURE_MIN
     return textured
-
-
-def refine(view: View, query: Grey, matrix: Floats) -> Floats | None:
-    """Sharpen a map on the pixels (ECC, Evangelidis and Psarakis, 2008); None when it fails or wanders off.
-
-    It is a refinement, not a search: no corner may move by more than 6 px of the thumbnail.
-    """
-    scale = math.sqrt(abs(np.linalg.det(matrix[:2, :2])))
-    query, near, shrinking = _near_scale(query, matrix)
-    tilted = _is_tilted(near)
-    motion = cv2.MOTION_HOMOGRAPHY if tilted else cv2.MOTION_AFFINE
-    start = (near if tilted else near[:2]).astype(np.float32)
-    until = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, REFINED_STEPS, 1e-3)
-    try:
-        _, found = cv2.findTransformECC(view.soft, query, start, motion, until)
-    except cv2.error:
-        return None
-    whole = np.eye(3)
-    whole[: len(found)] = found
-    better = inverse(shrinking) @ whole
-    height, width = view.soft.shape
-    corners = np.array([[0, 0, 1], [width, 0, 1], [width, height, 1], [0, height, 1.0]])
-    before, after = corners @ matrix.T, corners @ better.T
-    moved = np.abs(before[:, :2] / before[:, 2:] - after[:, :2] / after[:, 2:]).max() / max(scale, SCALE_MIN)
-    return better if moved <= REFINED_MOVE_MAX_PX else None

@@ -16,12 +16,13 @@ from services.matching.recognition.blocks import View, own_texture
 from services.matching.recognition.lookalikes import with_lookalikes
 from services.matching.recognition.match import Match
 from services.matching.recognition.search import Spent, candidates, search_shelf
+from services.matching.recognition.seen import AROUND
 from services.matching.recognition.sharing import Side, partners, shared
 from services.matching.recognition.shelf import Batch, Entry, Shelf
 from services.matching.recognition.tables import Plan
 from shared.fingerprints import Fingerprint, Picture, QueryFingerprint, TooPlain, fingerprint_reference
 from shared.fingerprints.compiled import Grey
-from shared.fingerprints.features import QUERY, REFERENCE, find_features
+from shared.fingerprints.features import QUERY, REFERENCE, Features, distances_at, find_features
 
 MOSTLY_SHARED_BELOW_BLOCKS = 10
 
@@ -197,6 +198,7 @@ def warm_up() -> None:
     made = fingerprint_reference(Picture(noise, noise.shape[1], noise.shape[0], "PNG"))
     if isinstance(made, TooPlain):
         return
+    distances_at(noise, Features(made.points, made.descriptors), AROUND)
     index = ReferenceIndex()
     index.add("warm", "one", True, made)
     index.add("up", "other", True, made)

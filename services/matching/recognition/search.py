@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -71,7 +71,7 @@ def may_show(shelf: Shelf, query: QueryFingerprint) -> bool:
     """
     if len(shelf) == 0:
         return False
-    if next(_by_hash(shelf, query.grey), None) is not None:
+    if _near_hashes(shelf, _views(query.grey)):
         return True
     if len(query.features) < POINTS_MIN:
         return False
@@ -87,7 +87,7 @@ def may_show(shelf: Shelf, query: QueryFingerprint) -> bool:
 
 def candidates(shelf: Shelf, query: QueryFingerprint) -> list[str]:
     """The references that a search compares by their pixels."""
-    found = [one.reference_id for one in _by_hash(shelf, query.grey)]
+    found = [near.entry.reference_id for near in _near_hashes(shelf, _views(query.grey))]
     if len(query.features) < POINTS_MIN or len(shelf) == 0:
         return found
     proposals = _proposals(shelf, (query.features, query.features.mirrored(query.grey.shape[1])))
@@ -115,18 +115,29 @@ def _match(entry: Entry, candidate: Candidate, query: QueryFingerprint) -> Match
 # --- the whole picture ---------------------------------------------------------------------------------------
 
 
+class _View(NamedTuple):
+    """The picture, or what its flat borders leave; where that begins, and the hashes (8, 4) of its eight turns."""
+
+    grey: Grey
+    x_px: int
+    y_px: int
+    hashes: Bits
+
+
+class _Near(NamedTuple):
+    """A reference whose hash is near that of one turn of a view."""
+
+    entry: Entry
+    view: _View
+    turn: int
+    distance: int
+
+
 def _by_hash(shelf: Shelf, grey: Grey) -> Iterator[Candidate]:
     """References whose hash is near one of the eight turns of the picture, or of what its flat borders leave."""
     height, width = grey.shape
-    boxes = [(0, 0, width, height)]
-    x0, y0, x1, y1 = inner_box(grey)
-    if (x1 - x0) * (y1 - y0) < TRIMMED_SHARE * grey.size:
-        boxes.append((x0, y0, x1, y1))
-    views = [np.ascontiguousarray(grey[y0:y1, x0:x1]) for x0, y0, x1, y1 in boxes]
-    hashes = np.concatenate([turned_hashes(view) for view in views])
-    for entry, row, distance in _near_hashes(shelf, hashes):
-        view, box, turn = views[row // TURNS], boxes[row // TURNS], row % TURNS
-        upright = np.ascontiguousarray(turned(view, turn))
+    for entry, view, turn, distance in _near_hashes(shelf, _views(grey)):
+        upright = np.ascontiguousarray(turned(view.grey, turn))
         matrix = scaling(entry.fingerprint.size_px, upright.shape[::-1])
         pair = _Pair(entry, upright)
         agreement = pair.agreement(matrix)
@@ -134,21 +145,34 @@ def _by_hash(shelf: Shelf, grey: Grey) -> Iterator[Candidate]:
         if odds == IMPOSSIBLE and may_be(agreement):
             agreement, matrix = pair.sharpened(agreement, matrix)
             odds = log_odds(agreement, look(entry, upright, matrix, STEPS_PX[-1]).median_bits)
-        matrix = shift(box[0], box[1]) @ unturned(turn, view.shape[::-1]) @ matrix
+        matrix = shift(view.x_px, view.y_px) @ unturned(turn, view.grey.shape[::-1]) @ matrix
         region = region_of(matrix, entry.fingerprint.size_px, (width, height))
         yield Candidate(entry.reference_id, odds, agreement, matrix, region)
 
 
-def _near_hashes(shelf: Shelf, hashes: Bits) -> list[tuple[Entry, int, int]]:
-    """The nearest (reference, row of hashes, bits apart), at most FAR_HASH_DISTANCE_MAX_BITS away."""
-    found = []
-    for segment in shelf.segments:
-        for distance, row, place in segment.near(hashes, FAR_HASH_DISTANCE_MAX_BITS).tolist():
-            entry = segment.entry(place)
-            if entry is not None:
-                found.append((distance, entry.reference_id, row, entry))
-    found.sort(key=lambda near: near[:3])
-    return [(entry, row, distance) for distance, _, row, entry in found[:HASH_CANDIDATES_MAX]]
+def _views(grey: Grey) -> list[_View]:
+    """The whole picture, and what its flat borders leave when that is less."""
+    views = [_View(grey, 0, 0, turned_hashes(grey))]
+    x0, y0, x1, y1 = inner_box(grey)
+    if (x1 - x0) * (y1 - y0) < TRIMMED_SHARE * grey.size:
+        inner = np.ascontiguousarray(grey[y0:y1, x0:x1])
+        views.append(_View(inner, x0, y0, turned_hashes(inner)))
+    return views
+
+
+def _near_hashes(shelf: Shelf, views: list[_View]) -> list[_Near]:
+    """The nearest references, at most FAR_HASH_DISTANCE_MAX_BITS away."""
+    hashes = np.concatenate([view.hashes for view in views])
+    found = [
+        (distance, segment.batch.names[place].reference_id, row, number, place)
+        for number, segment in enumerate(shelf.segments)
+        for distance, row, place in segment.near(hashes, FAR_HASH_DISTANCE_MAX_BITS).tolist()
+    ]
+    return [
+        _Near(entry, views[row // TURNS], row % TURNS, distance)
+        for distance, _, row, number, place in sorted(found)[:HASH_CANDIDATES_MAX]
+        if (entry := shelf.segments[number].entry(place)) is not None
+    ]
 
 
 # --- parts of it ---------------------------------------------------------------------------------------------

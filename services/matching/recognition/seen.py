@@ -11,10 +11,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
-from services.matching.recognition.geometry import inverse, mapped, scaling, shift
+from services.matching.recognition.blocks import laid_over
+from services.matching.recognition.geometry import inverse, mapped, shift
 from services.matching.recognition.shelf import Entry
 from shared.fingerprints.compiled import Counts, Flags, Floats, Grey
 from shared.fingerprints.features import PATCH_RADIUS, distances_at
@@ -23,7 +23,6 @@ from shared.fingerprints.features import PATCH_RADIUS, distances_at
 AROUND = np.array([(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (1, 1), (-1, 1), (1, -1)], np.int32)
 ALIKE_BITS = 64
 ALIKE_MIN, TILTED_FROM_POINTS = 12, 60
-SHRUNK_FROM = 1.4  # finer queries are shrunk first, so that no pixel of theirs is passed over
 FINEST = 0.7  # of a query's pixel: below it the level of a point was finer than the query
 FIT_ROUNDS = 5
 SPREAD_MIN_PX = 0.5
@@ -57,13 +56,8 @@ class Seen:
 def look(entry: Entry, grey: Grey, matrix: Floats, step_px: int) -> Seen:
     """Describe a query at the points of a reference under a map (3 x 3, reference px to query px)."""
     points, size = entry.features.points, entry.fingerprint.size_px
+    laid, grey, matrix = laid_over(grey, matrix, size)
     scale = math.sqrt(abs(np.linalg.det(matrix[:2, :2])))
-    if scale > SHRUNK_FROM and min(grey.shape) / scale > 1:
-        small = cv2.resize(grey, None, fx=1 / scale, fy=1 / scale, interpolation=cv2.INTER_AREA)
-        matrix = scaling(grey.shape[::-1], small.shape[::-1]) @ matrix
-        grey, scale = small.astype(np.uint8, copy=False), 1.0
-    how = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
-    laid = cv2.warpPerspective(grey, matrix, size, flags=how, borderMode=cv2.BORDER_REPLICATE)
     there = mapped(points[:, :2].astype(np.float64), matrix)
     scales = np.exp(points[:, 2].astype(np.float64))
     rim = (WHOLE_PATCH * PATCH_RADIUS * scale * scales)[:, None]
@@ -71,7 +65,7 @@ def look(entry: Entry, grey: Grey, matrix: Floats, step_px: int) -> Seen:
     asked: Flags = inside & (scales * scale >= FINEST)
     if entry.on_shared is not None:
         asked &= ~entry.on_shared
-    return Seen(distances_at(laid.astype(np.uint8, copy=False), entry.features, AROUND * step_px), asked)
+    return Seen(distances_at(laid, entry.features, AROUND * step_px), asked)
 
 
 def corrected(entry: Entry, seen: Seen, matrix: Floats, step_px: int) -> Floats | None:
