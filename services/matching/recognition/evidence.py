@@ -21,6 +21,8 @@ SHARE_MIN = 0.38
 FEW_BLOCKS, FEW_BLOCKS_COVER_MIN = 20, 0.5
 HASH_BLOCKS_MIN, HASH_SHARE_MIN, HASH_MEDIAN_MIN, HASH_DETAILS_MIN = 12, 0.65, 0.9, 0.5
 DOUBT_FROM, DOUBT_TO, DOUBT_SHARE_MIN = -4.0, 6.0, 0.3
+MARKED_SHARE = 0.1
+STRETCH_FROM, STRETCH_TO = math.log(1.125), 0.15
 SAME_PLACE, CLEARLY_WEAKER, COPY_OF_ITS_OWN = 0.6, 1.0, 0.75
 
 _FACTS = json.loads(Path(__file__).with_name("evidence.json").read_text(encoding="utf-8"))
@@ -96,27 +98,32 @@ def _odds(share: float) -> float:
     return math.log((share + 0.02) / (1.02 - share))
 
 
-def _features(agreement: Agreement, median_bits: float) -> dict[str, float]:
+def _features(agreement: Agreement, median_bits: float, stretch: float, marked_share: float) -> dict[str, float]:
+    different = max(0.0, agreement.different - 0.1)
     return {
         "odds_grey_agrees_closely": _odds(agreement.grey_closely),
         "odds_details_agree": _odds(agreement.details),
         "median_distance": min(80.0, median_bits) / 80,
         "log_blocks_in_place": math.log(1 + agreement.in_place),
         "log_in_place_to_moved": math.log((agreement.in_place + 0.5) / (agreement.moved + 0.5)),
-        "different_over_a_tenth": max(0.0, agreement.different - 0.1),
+        "different_over_a_tenth": different,
         "different_over_a_quarter": max(0.0, agreement.different - 0.25),
+        "different_beside_marks": different * min(1.0, marked_share / MARKED_SHARE),
         "few_blocks": max(0.0, 1 - agreement.blocks / 60),
+        "log_stretch": min(STRETCH_TO, max(0.0, math.log(stretch) - STRETCH_FROM)),
     }
 
 
-def log_odds(agreement: Agreement, median_bits: float) -> float:
+def log_odds(agreement: Agreement, median_bits: float, stretch: float, marked_share: float) -> float:
     """Log odds that an aligned pair is a copy; IMPOSSIBLE when too few blocks count or agree.
 
-    median_bits: how far the descriptors of meeting points are apart.
+    median_bits: how far the descriptors of meeting points are apart; stretch: of the map, from 1 on; marked_share: the
+    share of the reference's blocks that other twins are known to have. Where a reference has some, what agrees beside
+    something else may be another mark; and lines of letters agree with others of their kind under a stretch.
     """
     if agreement.blocks < BLOCKS_MIN or max(agreement.grey, agreement.details) < SHARE_MIN:
         return IMPOSSIBLE
-    features = _features(agreement, median_bits)
+    features = _features(agreement, median_bits, stretch, marked_share)
     return INTERCEPT + sum(weight * features[name] for name, weight in WEIGHTS.items())
 
 

@@ -109,6 +109,15 @@ def visible_share(matrix: Floats, source_px: Size, target_px: Size) -> float:
     return min(1.0, seen / whole)
 
 
+def stretch_of(matrix: Floats, source_px: Size) -> float:
+    """How much more a map enlarges the middle of a picture one way than across it, 1 for a similarity."""
+    middle = np.array([source_px[0] / 2, source_px[1] / 2, 1.0])
+    x, y, w = matrix @ middle
+    slopes = (matrix[:2, :2] - np.outer([x / w, y / w], matrix[2, :2])) / w
+    more, less = np.linalg.svd(slopes, compute_uv=False)
+    return float(more / max(less, 1e-9))
+
+
 def describe(matrix: Floats, source_px: Size, target_px: Size, covered_share: float = 0.0) -> str:
     """A map in words: 'mirrored, cropped to 43 %, rotated 5 degrees clockwise, 12 % covered'.
 

@@ -23,7 +23,7 @@ from services.matching.recognition.evidence import (
     may_be,
     probability,
 )
-from services.matching.recognition.geometry import describe, mirror, region_of, scaling, shift, unturned
+from services.matching.recognition.geometry import describe, mirror, region_of, scaling, shift, stretch_of, unturned
 from services.matching.recognition.match import Match
 from services.matching.recognition.seen import corrected, look
 from services.matching.recognition.shelf import Entry, Shelf
@@ -144,7 +144,7 @@ def _by_hash(shelf: Shelf, grey: Grey) -> Iterator[Candidate]:
         odds = log_odds_of_frames(agreement) if distance <= HASH_DISTANCE_MAX_BITS else IMPOSSIBLE
         if odds == IMPOSSIBLE and may_be(agreement):
             agreement, matrix = pair.sharpened(agreement, matrix)
-            odds = log_odds(agreement, look(entry, upright, matrix, STEPS_PX[-1]).median_bits)
+            odds = pair.log_odds(agreement, matrix, look(entry, upright, matrix, STEPS_PX[-1]).median_bits)
         matrix = shift(view.x_px, view.y_px) @ unturned(turn, view.grey.shape[::-1]) @ matrix
         region = region_of(matrix, entry.fingerprint.size_px, (width, height))
         yield Candidate(entry.reference_id, odds, agreement, matrix, region)
@@ -221,10 +221,10 @@ def _judged(entry: Entry, grey: Grey, alignment: Alignment, matrix: Floats, *, m
     """Compare the pixels, sharpen the map when in doubt, weigh the evidence. `grey`: the side that was aligned."""
     pair = _Pair(entry, grey)
     agreement = pair.agreement(matrix)
-    odds = log_odds(agreement, alignment.median_bits)
+    odds = pair.log_odds(agreement, matrix, alignment.median_bits)
     if is_doubtful(agreement, odds):
         agreement, matrix = pair.sharpened(agreement, matrix)
-        odds = log_odds(agreement, alignment.median_bits)
+        odds = pair.log_odds(agreement, matrix, alignment.median_bits)
     height, width = grey.shape
     if mirrored:
         matrix = mirror(width) @ matrix
@@ -243,6 +243,11 @@ class _Pair:
         """How the pixels agree under a map."""
         blocks = compare(self._view, self._grey, matrix @ self._entry.unit)
         return Agreement(0) if blocks is None else Agreement.of(blocks, self._entry.shared)
+
+    def log_odds(self, agreement: Agreement, matrix: Floats, median_bits: float) -> float:
+        """What an agreement under a map proves; see `evidence.log_odds`."""
+        stretch = stretch_of(matrix, self._entry.fingerprint.size_px)
+        return log_odds(agreement, median_bits, stretch, self._entry.shared_share)
 
     def sharpened(self, agreement: Agreement, matrix: Floats) -> tuple[Agreement, Floats]:
         """The closest agreement among that of a map and of those to which the points correct it, and its map."""

@@ -50,6 +50,11 @@ class Entry:
             return whole
         return Features(whole.points[~self.dropped], whole.descriptors[~self.dropped])
 
+    @property
+    def shared_share(self) -> float:
+        """Share of the blocks that are shared."""
+        return 0.0 if self.shared is None else float(self.shared.mean())
+
     @cached_property
     def on_shared(self) -> Flags | None:
         """Which of `features` lie on shared blocks."""

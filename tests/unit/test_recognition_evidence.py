@@ -1,0 +1,106 @@
+"""What an aligned pair proves: the same agreement counts for less where something else explains it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from services.matching.recognition.evidence import (
+    IMPOSSIBLE,
+    STRETCH_FROM,
+    THRESHOLD,
+    WEIGHTS,
+    Agreement,
+    is_doubtful,
+    log_odds,
+    may_be,
+)
+from services.matching.recognition.geometry import mirror, scaling, shift, stretch_of
+
+COPY = Agreement(
+    blocks=120,
+    grey=0.8,
+    grey_closely=0.6,
+    details=0.7,
+    details_closely=0.5,
+    median_grey=0.9,
+    in_place=60,
+    moved=10,
+    different=0.2,
+)
+
+
+def odds(agreement: Agreement, *, bits: float = 30, stretch: float = 1.0, marked: float = 0.0) -> float:
+    return log_odds(agreement, bits, stretch, marked)
+
+
+def test_a_plain_copy_is_beyond_the_threshold() -> None:
+    assert odds(COPY) > THRESHOLD
+
+
+@pytest.mark.parametrize(
+    "weaker",
+    [
+        replace(COPY, grey_closely=0.3),
+        replace(COPY, details=0.4),
+        replace(COPY, in_place=20, moved=50),
+        replace(COPY, different=0.4),
+        replace(COPY, blocks=24),
+    ],
+    ids=["less alike", "fewer details", "moved", "covered", "little to see"],
+)
+def test_what_speaks_against_a_copy_lowers_the_odds(weaker: Agreement) -> None:
+    assert odds(weaker) < odds(COPY)
+
+
+def test_points_that_are_far_apart_lower_the_odds() -> None:
+    assert odds(COPY, bits=60) < odds(COPY, bits=30)
+
+
+def test_beside_known_marks_what_is_different_counts_more() -> None:
+    assert odds(COPY, marked=0.02) < odds(COPY)
+    assert odds(COPY, marked=0.3) == pytest.approx(odds(COPY, marked=0.1))
+    unlike_nowhere = replace(COPY, different=0.1)
+    assert odds(unlike_nowhere, marked=0.3) == pytest.approx(odds(unlike_nowhere))
+
+
+def test_a_stretch_counts_from_an_eighth_on_and_never_too_much() -> None:
+    assert odds(COPY, stretch=1.12) == pytest.approx(odds(COPY))
+    assert odds(COPY, stretch=1.25) < odds(COPY) - 1
+    assert odds(COPY, stretch=1.8) == pytest.approx(odds(COPY) + 0.15 * WEIGHTS["log_stretch"])
+    assert np.exp(STRETCH_FROM) == pytest.approx(1.125)
+
+
+def test_too_few_blocks_or_too_few_that_agree_prove_nothing() -> None:
+    assert odds(replace(COPY, blocks=7)) == IMPOSSIBLE
+    assert odds(replace(COPY, grey=0.3, details=0.3)) == IMPOSSIBLE
+    assert not may_be(replace(COPY, blocks=7))
+
+
+def test_neither_the_certain_nor_the_hopeless_are_looked_at_again() -> None:
+    assert is_doubtful(COPY, THRESHOLD)
+    assert not is_doubtful(COPY, 12.0)
+    assert not is_doubtful(COPY, IMPOSSIBLE)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "stretch"),
+    [
+        (shift(3, 4) @ mirror(200), 1.0),
+        (scaling((200, 100), (400, 200)), 1.0),
+        (scaling((200, 100), (200, 150)), 1.5),
+        (np.array([[0, -2.0, 5], [1, 0, 0], [0, 0, 1]]), 2.0),
+    ],
+    ids=["mirrored", "larger", "higher", "turned and stretched"],
+)
+def test_the_stretch_of_a_map(matrix: np.ndarray, stretch: float) -> None:  # type: ignore[type-arg]
+    assert stretch_of(matrix, (200, 100)) == pytest.approx(stretch)
+
+
+def test_the_stretch_of_a_tilted_map_is_that_of_the_middle() -> None:
+    tilted = np.array([[1, 0, 0], [0, 1, 0], [1e-3, 0, 1.0]])
+    step = 1e-4
+    there = [tilted @ np.array([x, y, 1]) for x, y in ((100, 50), (100 + step, 50), (100, 50 + step))]
+    flat = [point[:2] / point[2] for point in there]
+    along, across = (np.linalg.norm((one - flat[0]) / step) for one in flat[1:])
+    assert stretch_of(tilted, (200, 100)) == pytest.approx(max(along, across) / min(along, across), rel=0.05)
