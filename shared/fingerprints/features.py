@@ -27,6 +27,7 @@ RIM = 20  # what is reflected around every level, so that patches at the rim are
 LEVEL_SIDE_MIN_PX = 40
 TURN_STEPS = 64
 WORDS = 4
+DESCRIPTOR_BITS = 64 * WORDS
 
 
 @dataclass(frozen=True)
@@ -416,7 +417,7 @@ def distances_at(grey: Grey, features: Features, moves_px: Counts, spread: Sprea
     height, width = grey.shape
     numbers = np.rint(features.points[:, 2] / math.log(spread.scale_step))
     turns = np.rint(features.points[:, 3] * TURN_STEPS / (2 * math.pi)).astype(np.int32) % TURN_STEPS
-    distances = np.full((len(features), len(moves_px)), 64 * WORDS, np.int32)
+    distances = np.full((len(features), len(moves_px)), DESCRIPTOR_BITS, np.int32)
     for number, level in enumerate(_pyramid(grey, spread)):
         here = np.flatnonzero(numbers == number)
         if len(here) == 0:

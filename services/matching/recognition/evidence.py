@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +36,8 @@ IMPOSSIBLE = -9.0
 class Agreement:
     """How the telling blocks of an aligned pair agree: shares of all telling blocks, and the median.
 
-    in_place: how many of them agree and stay in place, moved: how many agree and do not; different: the share of them
-    that show something else: what lies over a copy, or another picture in the same room or frame.
+    in_place: how many of them agree and stay in place, moved: how many agree and do not; 0 where too little agrees.
+    different: the share of them that show something else: what lies over a copy, or another picture in the same frame.
     """
 
     blocks: int
@@ -51,6 +51,11 @@ class Agreement:
     different: float = 0.0
 
     @property
+    def is_enough(self) -> bool:
+        """Whether enough blocks count and agree to prove anything."""
+        return self.blocks >= BLOCKS_MIN and max(self.grey, self.details) >= SHARE_MIN
+
+    @property
     def closeness(self) -> float:
         """Grows as the map of the pair gets better."""
         return self.details_closely + self.grey + 0.1 * self.grey_closely
@@ -62,18 +67,19 @@ class Agreement:
         grey, details = blocks.grey[telling], blocks.details[telling]
         if len(grey) == 0:
             return cls(0)
-        stays, asked = blocks.in_place
-        return cls(
+        found = cls(
             len(grey),
             float((grey > AGREES).mean()),
             float((grey > AGREES_CLOSELY).mean()),
             float((details > AGREES).mean()),
             float((details > AGREES_CLOSELY).mean()),
             float(np.median(grey)),
-            int(stays[telling].sum()),
-            int((asked & ~stays)[telling].sum()),
-            _different_share(blocks, telling),
+            different=_different_share(blocks, telling),
         )
+        if not found.is_enough:
+            return found  # what stays in place would change nothing
+        stays, asked = blocks.in_place
+        return replace(found, in_place=int(stays[telling].sum()), moved=int((asked & ~stays)[telling].sum()))
 
 
 def _different_share(blocks: Blocks, telling: Flags) -> float:
@@ -121,7 +127,7 @@ def log_odds(agreement: Agreement, median_bits: float, stretch: float, marked_sh
     share of the reference's blocks that other twins are known to have. Where a reference has some, what agrees beside
     something else may be another mark; and lines of letters agree with others of their kind under a stretch.
     """
-    if agreement.blocks < BLOCKS_MIN or max(agreement.grey, agreement.details) < SHARE_MIN:
+    if not agreement.is_enough:
         return IMPOSSIBLE
     features = _features(agreement, median_bits, stretch, marked_share)
     return INTERCEPT + sum(weight * features[name] for name, weight in WEIGHTS.items())

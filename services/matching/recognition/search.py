@@ -23,7 +23,16 @@ from services.matching.recognition.evidence import (
     may_be,
     probability,
 )
-from services.matching.recognition.geometry import describe, mirror, region_of, scaling, shift, stretch_of, unturned
+from services.matching.recognition.geometry import (
+    describe,
+    mapped_corners,
+    mirror,
+    region_of,
+    scaling,
+    shift,
+    stretch_of,
+    unturned,
+)
 from services.matching.recognition.match import Match
 from services.matching.recognition.seen import corrected, look
 from services.matching.recognition.shelf import Entry, Shelf
@@ -37,10 +46,11 @@ POINTS_MIN = 4
 EVERY_BUCKET = 1 << 30  # more points than any bucket has
 CANDIDATES_MAX = 8
 MEETING_MIN = 8
-WORTH_A_LOOK = 5.0  # votes plus tightly meeting points
+WORTH_A_LOOK = 9.0  # votes plus tightly meeting points
 HASH_DISTANCE_MAX_BITS, FAR_HASH_DISTANCE_MAX_BITS = 32, 64  # frame on frame; enough to look closer
 HASH_CANDIDATES_MAX = 3
 TRIMMED_SHARE = 0.97
+STILL_PX = 0.25  # of the query: a map that moved less is as good as it gets
 STEPS_PX = (3, 2, 2)  # around a point's place, in pixels of its level: each corrects the map once
 
 # Is told the seconds of processor time that a stage took.
@@ -251,13 +261,16 @@ class _Pair:
 
     def sharpened(self, agreement: Agreement, matrix: Floats) -> tuple[Agreement, Floats]:
         """The closest agreement among that of a map and of those to which the points correct it, and its map."""
-        latest = matrix
+        latest, size = matrix, self._entry.fingerprint.size_px
         for step_px in STEPS_PX:
             seen = look(self._entry, self._grey, latest, step_px)
             better = corrected(self._entry, seen, latest, step_px)
             if better is None:
                 break
+            moved_px = np.abs(mapped_corners(better, size) - mapped_corners(latest, size)).max()
             latest, again = better, self.agreement(better)
             if again.closeness > agreement.closeness:
                 agreement, matrix = again, better
+            if moved_px < STILL_PX:
+                break
         return agreement, matrix

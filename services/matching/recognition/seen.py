@@ -17,15 +17,16 @@ from services.matching.recognition.blocks import laid_over
 from services.matching.recognition.geometry import inverse, mapped, shift
 from services.matching.recognition.shelf import Entry
 from shared.fingerprints.compiled import Counts, Flags, Floats, Grey
-from shared.fingerprints.features import PATCH_RADIUS, distances_at
+from shared.fingerprints.features import DESCRIPTOR_BITS, PATCH_RADIUS, Features, distances_at
 
-# The own place first, then those around it.
-AROUND = np.array([(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (1, 1), (-1, 1), (1, -1)], np.int32)
+# The own place first, then those beside it.
+AROUND = np.array([(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)], np.int32)
 ALIKE_BITS = 64
 ALIKE_MIN, TILTED_FROM_POINTS = 12, 60
 FINEST = 0.7  # of a query's pixel: below it the level of a point was finer than the query
 FIT_ROUNDS = 5
 SPREAD_MIN_PX = 0.5
+RIDGE = 1e-3  # small beside any point; points in one line do not fix a map without it
 WHOLE_PATCH = 0.37  # of a patch's radius: so far inside the query a point must lie
 
 
@@ -33,8 +34,8 @@ WHOLE_PATCH = 0.37  # of a patch's radius: so far inside the query a point must 
 class Seen:
     """What a query shows at the points of a reference.
 
-    distances int32 (n, 9): bits at the own place and around it; asked: which points are inside the query, resolved by
-    it and not on shared blocks.
+    distances int32 (n, 5): bits at the own place and beside it; asked: which points are inside the query, resolved by
+    it and not on shared blocks. Of the others nothing is known, and their distances are the largest there are.
     """
 
     distances: Counts
@@ -65,7 +66,10 @@ def look(entry: Entry, grey: Grey, matrix: Floats, step_px: int) -> Seen:
     asked: Flags = inside & (scales * scale >= FINEST)
     if entry.on_shared is not None:
         asked &= ~entry.on_shared
-    return Seen(distances_at(laid, entry.features, AROUND * step_px), asked)
+    distances = np.full((len(points), len(AROUND)), DESCRIPTOR_BITS, np.int32)
+    features = Features(points[asked], entry.features.descriptors[asked])
+    distances[asked] = distances_at(laid, features, AROUND * step_px)
+    return Seen(distances, asked)
 
 
 def corrected(entry: Entry, seen: Seen, matrix: Floats, step_px: int) -> Floats | None:
@@ -110,7 +114,7 @@ def _robust_fit(terms: Floats, moves: Floats, weights: Floats) -> Floats:
     left = np.hypot(*(moves.reshape(2, -1) - np.median(moves.reshape(2, -1), axis=1)[:, None]))
     for _ in range(FIT_ROUNDS):
         trust = 1 / (1 + (left / max(SPREAD_MIN_PX, 1.5 * float(np.median(left)))) ** 2)
-        root = np.sqrt(np.tile(weights * trust, 2))
-        found = np.asarray(np.linalg.lstsq(terms * root[:, None], moves * root, rcond=None)[0], np.float64)
+        weighed = terms * np.tile(weights * trust, 2)[:, None]
+        found = np.linalg.solve(weighed.T @ terms + RIDGE * np.eye(terms.shape[1]), weighed.T @ moves)
         left = np.hypot(*(moves - terms @ found).reshape(2, -1))
     return found
