@@ -19,7 +19,8 @@ from shared.fingerprints.whole import whole_hash
 ALGORITHM = "tf1"
 THUMBNAIL_SIDE_PX = 192
 THUMBNAIL_QUALITY = 92
-POINTS_MIN = 40
+POINTS_MIN, POINTS_MAX = 40, 4096
+ORIGINAL_SIDE_MAX_PX = 2**31 - 1
 SPAN_SHARE_MIN = 0.02  # of the picture: points that all sit in one corner are a mark on a plain wall
 
 _REFERENCE_HEAD = struct.Struct("<4sBHHIIHI")
@@ -85,6 +86,8 @@ class Fingerprint:
         _, version, width, height, full_width, full_height, count, picture_bytes = _REFERENCE_HEAD.unpack_from(data)
         if version != 1:
             raise ValueError(f"fingerprint of unknown version {version}")
+        if not 0 < count <= POINTS_MAX:
+            raise ValueError(f"a fingerprint of a reference has 1 to {POINTS_MAX} points, not {count}")
         sizes = np.cumsum([_REFERENCE_HEAD.size, 32, count * POINT.itemsize, count * WORDS * 8, picture_bytes])
         if len(data) != sizes[-1]:
             raise ValueError(f"fingerprint has {len(data)} bytes, {sizes[-1]} were announced")
@@ -201,7 +204,10 @@ def _unpacked_picture(data: bytes) -> Grey:
 
 
 def _check_sizes(size_px: tuple[int, int], original_px: tuple[int, int]) -> None:
-    if not 0 < min(size_px) <= max(size_px) <= WORK_SIDE_PX or min(original_px) < 1:
+    if (
+        not 0 < min(size_px) <= max(size_px) <= WORK_SIDE_PX
+        or not 0 < min(original_px) <= max(original_px) <= ORIGINAL_SIDE_MAX_PX
+    ):
         raise ValueError(f"a fingerprint of a picture of {size_px} of {original_px} px cannot be")
 
 

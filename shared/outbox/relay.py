@@ -166,11 +166,12 @@ class Relay:
             # What it still sends must have arrived before another process sends newer events.
             await self._producer.stop()
             # A connection may be dead and not know it: its error must not take the place of a cancellation.
-            with contextlib.suppress(KafkaError, psycopg.Error):
-                if ends is not None:
-                    await ends.stop()
+            with contextlib.suppress(psycopg.Error):
                 if not connection.closed:
                     await connection.execute(AS_USUAL)
+            with contextlib.suppress(KafkaError):
+                if ends is not None:
+                    await ends.stop()
 
     async def _send_batch(self, connection: Connection, began: datetime) -> "_Batch":
         rows = await every(connection, UNSENT)

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -276,6 +277,22 @@ def test_malformed_fingerprints_are_refused_with_a_reason(kind):
     for broken in (b"", b"tf1", b"x" * 100, data[:60], data[:-1], data[:300], b"tf9R" + data[4:]):
         with pytest.raises(ValueError, match="fingerprint"):
             kind.from_bytes(broken)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [({"points": 0}, "points"), ({"points": 5_000}, "points"), ({"original_px": (2**32 - 1, 10)}, "cannot be")],
+    ids=["no points", "too many points", "larger than any picture"],
+)
+def test_a_fingerprint_that_no_picture_has_is_refused(changed, reason):
+    made = reference_of(drawn())
+    points = np.resize(made.points, (changed.get("points", len(made.points)), 4))
+    descriptors = np.resize(made.descriptors, (len(points), 4))
+    odd = replace(
+        made, points=points, descriptors=descriptors, original_px=changed.get("original_px", made.original_px)
+    )
+    with pytest.raises(ValueError, match=reason):
+        Fingerprint.from_bytes(odd.to_bytes())
 
 
 @pytest.mark.parametrize("colour", ["white", "skyblue", "black"])

@@ -129,6 +129,11 @@ def test_a_copy_of_poor_quality_is_still_found(index):
     assert found(index, drawn(2), quality=8) == ["ref-2"]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_copy_that_no_corner_is_left_of_is_still_found(index, seed):
+    assert found(index, drawn(seed).filter(ImageFilter.GaussianBlur(12)), quality=30) == [f"ref-{seed}"]
+
+
 @pytest.mark.parametrize("seed", range(20, 28))
 def test_another_picture_shows_nothing(index, seed):
     assert found(index, drawn(seed)) == []

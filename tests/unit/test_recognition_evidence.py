@@ -7,7 +7,6 @@ import pytest
 
 from services.matching.recognition.evidence import (
     IMPOSSIBLE,
-    STRETCH_FROM,
     THRESHOLD,
     WEIGHTS,
     Agreement,
@@ -68,13 +67,23 @@ def test_a_stretch_counts_from_an_eighth_on_and_never_too_much() -> None:
     assert odds(COPY, stretch=1.12) == pytest.approx(odds(COPY))
     assert odds(COPY, stretch=1.25) < odds(COPY) - 1
     assert odds(COPY, stretch=1.8) == pytest.approx(odds(COPY) + 0.15 * WEIGHTS["log_stretch"])
-    assert np.exp(STRETCH_FROM) == pytest.approx(1.125)
 
 
 def test_too_few_blocks_or_too_few_that_agree_prove_nothing() -> None:
     assert odds(replace(COPY, blocks=7)) == IMPOSSIBLE
     assert odds(replace(COPY, grey=0.3, details=0.3)) == IMPOSSIBLE
     assert not may_be(replace(COPY, blocks=7))
+
+
+def test_a_better_map_is_not_one_that_leaves_less_to_disagree() -> None:
+    closer = replace(COPY, grey=0.9, details_closely=0.7)
+    assert closer.is_better(COPY)
+    assert not COPY.is_better(closer)
+    assert replace(closer, blocks=100).is_better(COPY)
+    assert not replace(closer, blocks=60).is_better(COPY)
+    too_little = replace(COPY, blocks=7, grey=1.0, details_closely=1.0)
+    assert COPY.is_better(too_little)
+    assert not too_little.is_better(COPY)
 
 
 def test_neither_the_certain_nor_the_hopeless_are_looked_at_again() -> None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from services.matching.recognition.geometry import is_mild
 from services.matching.recognition.votes import fit
 from shared.fingerprints.compiled import Bits, Counts, Floats, Singles, compiled, hamming
 from shared.fingerprints.features import Features
@@ -26,7 +27,6 @@ ROUNDS = ((24.0, 58), (12.0, 66), (6.0, 76), (5.0, 76))
 AFFINE_FROM_POINTS = 7
 FIRST_AFFINE_FROM_POINTS = 12
 HOMOGRAPHY_FROM_POINTS = 60
-TILT_MAX = 0.6
 AREA_RATIO_MIN, AREA_RATIO_MAX = 0.0025, 100.0
 
 
@@ -183,8 +183,6 @@ def tilted(alignment: Alignment, source: Features, target: Features, size_px: tu
         return alignment.matrix
     met = alignment.partners >= 0
     there = target.points[alignment.partners[met], :2].astype(np.float64)
-    matrix, _ = cv2.findHomography(source.points[met, :2].astype(np.float64), there, 0)
-    if matrix is None:
-        return alignment.matrix
-    mild = abs(matrix[2, 0]) * size_px[0] < TILT_MAX and abs(matrix[2, 1]) * size_px[1] < TILT_MAX
-    return np.asarray(matrix, np.float64) if mild else alignment.matrix
+    found, _ = cv2.findHomography(source.points[met, :2].astype(np.float64), there, 0)
+    matrix = alignment.matrix if found is None else found.astype(np.float64)
+    return matrix if is_mild(matrix, size_px) else alignment.matrix

@@ -13,7 +13,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from services.matching.recognition.geometry import inverse, scaling
+from services.matching.recognition.geometry import inverse, scale_of, scaling
 from services.matching.recognition.staying import in_place
 from shared.fingerprints.compiled import Flags, Floats, Grey, Singles, compiled
 
@@ -126,7 +126,7 @@ def laid_over(query: Grey, matrix: Floats, size_px: tuple[int, int]) -> tuple[Gr
     A query much finer than the picture is shrunk first, so that no pixel of it is passed over: also returns what was
     laid, and its map.
     """
-    scale = math.sqrt(abs(np.linalg.det(matrix[:2, :2])))
+    scale = scale_of(matrix)
     if scale > SHRUNK_FROM and min(query.shape) / scale > SHRUNK_SIDE_MIN_PX:
         small = cv2.resize(query, None, fx=1 / scale, fy=1 / scale, interpolation=cv2.INTER_AREA)
         matrix = scaling(query.shape[::-1], small.shape[::-1]) @ matrix
@@ -143,7 +143,7 @@ def compare(view: View, query: Grey, matrix: Floats) -> Blocks | None:
     """Lay a query over a thumbnail by a map (thumbnail px to query px); None when the map cannot be one of pictures."""
     if not np.isfinite(matrix).all():
         return None
-    if not SCALE_MIN <= math.sqrt(abs(np.linalg.det(matrix[:2, :2]))) <= SCALE_MAX:
+    if not SCALE_MIN <= scale_of(matrix) <= SCALE_MAX:
         return None
     over, query, matrix = laid_over(query, matrix, view.soft.shape[::-1])
     covered = _covered(view.soft.shape, query.shape, matrix)

@@ -20,8 +20,9 @@ BLOCKS_MIN = 8
 SHARE_MIN = 0.38
 FEW_BLOCKS, FEW_BLOCKS_COVER_MIN = 20, 0.5
 HASH_BLOCKS_MIN, HASH_SHARE_MIN, HASH_MEDIAN_MIN, HASH_DETAILS_MIN = 12, 0.65, 0.9, 0.5
-DOUBT_FROM, DOUBT_TO, DOUBT_SHARE_MIN = -4.0, 6.0, 0.3
+DOUBT_FROM, DOUBT_TO, DOUBT_SHARE_MIN = -4.0, 3.0, 0.3
 MARKED_SHARE = 0.1
+KEPT_BLOCKS_SHARE = 0.8
 STRETCH_FROM, STRETCH_TO = math.log(1.125), 0.15
 SAME_PLACE, CLEARLY_WEAKER, COPY_OF_ITS_OWN = 0.6, 1.0, 0.75
 
@@ -55,9 +56,14 @@ class Agreement:
         """Whether enough blocks count and agree to prove anything."""
         return self.blocks >= BLOCKS_MIN and max(self.grey, self.details) >= SHARE_MIN
 
+    def is_better(self, other: Agreement) -> bool:
+        """Whether its map is the better one of the same pair: not one that only leaves less to disagree."""
+        if self.is_enough != other.is_enough:
+            return self.is_enough
+        return self.blocks >= KEPT_BLOCKS_SHARE * other.blocks and self._closeness > other._closeness
+
     @property
-    def closeness(self) -> float:
-        """Grows as the map of the pair gets better."""
+    def _closeness(self) -> float:
         return self.details_closely + self.grey + 0.1 * self.grey_closely
 
     @classmethod

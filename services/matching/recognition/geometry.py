@@ -13,6 +13,7 @@ from shared.fingerprints.compiled import Floats
 Region = tuple[float, float, float, float]
 Size = Sequence[int]
 
+TILT_MAX = 0.6
 COVERED_SHARE_TOLD_FROM = 0.05  # below it, strong compression alone makes some blocks differ
 
 
@@ -107,6 +108,16 @@ def visible_share(matrix: Floats, source_px: Size, target_px: Size) -> float:
     whole = abs(cv2.contourArea(mapped_corners(matrix, source_px).astype(np.float32)))
     seen = abs(cv2.contourArea(outline.astype(np.float32))) if len(outline) else 0.0
     return min(1.0, seen / whole)
+
+
+def is_mild(matrix: Floats, size_px: Size) -> bool:
+    """Whether a picture of this size is seen at an angle that a photographed screen may have, or at none."""
+    return bool(abs(matrix[2, 0]) * size_px[0] < TILT_MAX and abs(matrix[2, 1]) * size_px[1] < TILT_MAX)
+
+
+def scale_of(matrix: Floats) -> float:
+    """How much a map enlarges, by its linear part."""
+    return math.sqrt(abs(float(np.linalg.det(matrix[:2, :2]))))
 
 
 def stretch_of(matrix: Floats, source_px: Size) -> float:

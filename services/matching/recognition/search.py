@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import time
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
@@ -28,13 +29,14 @@ from services.matching.recognition.geometry import (
     mapped_corners,
     mirror,
     region_of,
+    scale_of,
     scaling,
     shift,
     stretch_of,
     unturned,
 )
 from services.matching.recognition.match import Match
-from services.matching.recognition.seen import corrected, look
+from services.matching.recognition.seen import ALIKE_MIN, corrected, look
 from services.matching.recognition.shelf import Entry, Shelf
 from services.matching.recognition.votes import PROPOSALS_MAX, Proposals, count_votes
 from shared.fingerprints import QueryFingerprint
@@ -46,11 +48,11 @@ POINTS_MIN = 4
 EVERY_BUCKET = 1 << 30  # more points than any bucket has
 CANDIDATES_MAX = 8
 MEETING_MIN = 8
-WORTH_A_LOOK = 9.0  # votes plus tightly meeting points
+WORTH_A_LOOK = 10.0  # votes plus tightly meeting points
 HASH_DISTANCE_MAX_BITS, FAR_HASH_DISTANCE_MAX_BITS = 32, 64  # frame on frame; enough to look closer
 HASH_CANDIDATES_MAX = 3
 TRIMMED_SHARE = 0.97
-STILL_PX = 0.25  # of the query: a map that moved less is as good as it gets
+STILL_PX = 0.25  # of the reference: a map that moved less is as good as it gets
 STEPS_PX = (3, 2, 2)  # around a point's place, in pixels of its level: each corrects the map once
 
 # Is told the seconds of processor time that a stage took.
@@ -154,7 +156,9 @@ def _by_hash(shelf: Shelf, grey: Grey) -> Iterator[Candidate]:
         odds = log_odds_of_frames(agreement) if distance <= HASH_DISTANCE_MAX_BITS else IMPOSSIBLE
         if odds == IMPOSSIBLE and may_be(agreement):
             agreement, matrix = pair.sharpened(agreement, matrix)
-            odds = pair.log_odds(agreement, matrix, look(entry, upright, matrix, STEPS_PX[-1]).median_bits)
+            seen = look(entry, upright, matrix, STEPS_PX[-1])
+            if seen.alike.sum() >= ALIKE_MIN:
+                odds = pair.log_odds(agreement, matrix, seen.median_bits)
         matrix = shift(view.x_px, view.y_px) @ unturned(turn, view.grey.shape[::-1]) @ matrix
         region = region_of(matrix, entry.fingerprint.size_px, (width, height))
         yield Candidate(entry.reference_id, odds, agreement, matrix, region)
@@ -171,16 +175,17 @@ def _views(grey: Grey) -> list[_View]:
 
 
 def _near_hashes(shelf: Shelf, views: list[_View]) -> list[_Near]:
-    """The nearest references, at most FAR_HASH_DISTANCE_MAX_BITS away."""
+    """The nearest references, at most FAR_HASH_DISTANCE_MAX_BITS away, each by its nearest turn."""
     hashes = np.concatenate([view.hashes for view in views])
-    found = [
-        (distance, segment.batch.names[place].reference_id, row, number, place)
-        for number, segment in enumerate(shelf.segments)
-        for distance, row, place in segment.near(hashes, FAR_HASH_DISTANCE_MAX_BITS).tolist()
-    ]
+    nearest_of: dict[str, tuple[int, str, int, int, int]] = {}
+    for number, segment in enumerate(shelf.segments):
+        for distance, row, place in segment.near(hashes, FAR_HASH_DISTANCE_MAX_BITS).tolist():
+            name = segment.batch.names[place].reference_id
+            near = (distance, name, row, number, place)
+            nearest_of[name] = min(near, nearest_of.get(name, near))
     return [
         _Near(entry, views[row // TURNS], row % TURNS, distance)
-        for distance, _, row, number, place in sorted(found)[:HASH_CANDIDATES_MAX]
+        for distance, _, row, number, place in heapq.nsmallest(HASH_CANDIDATES_MAX, nearest_of.values())
         if (entry := shelf.segments[number].entry(place)) is not None
     ]
 
@@ -256,20 +261,22 @@ class _Pair:
 
     def log_odds(self, agreement: Agreement, matrix: Floats, median_bits: float) -> float:
         """What an agreement under a map proves; see `evidence.log_odds`."""
+        if not agreement.is_enough:
+            return IMPOSSIBLE
         stretch = stretch_of(matrix, self._entry.fingerprint.size_px)
         return log_odds(agreement, median_bits, stretch, self._entry.shared_share)
 
     def sharpened(self, agreement: Agreement, matrix: Floats) -> tuple[Agreement, Floats]:
-        """The closest agreement among that of a map and of those to which the points correct it, and its map."""
+        """The best agreement among that of a map and of those to which the points correct it, and its map."""
         latest, size = matrix, self._entry.fingerprint.size_px
         for step_px in STEPS_PX:
             seen = look(self._entry, self._grey, latest, step_px)
             better = corrected(self._entry, seen, latest, step_px)
             if better is None:
                 break
-            moved_px = np.abs(mapped_corners(better, size) - mapped_corners(latest, size)).max()
+            moved_px = np.abs(mapped_corners(better, size) - mapped_corners(latest, size)).max() / scale_of(latest)
             latest, again = better, self.agreement(better)
-            if again.closeness > agreement.closeness:
+            if again.is_better(agreement):
                 agreement, matrix = again, better
             if moved_px < STILL_PX:
                 break

@@ -2,19 +2,18 @@
 
 A search compares points that were detected on both sides; compression, blur and smallness make a detector find others.
 Here nothing is detected: the query is laid over the reference at the size at which that was described, and what it
-shows at every point of the reference is described there, and a little beside it. A copy is most alike in the very
-place, a second photograph of the scene beside it. What all points say together corrects the map.
+shows at every point of the reference is described there, and a little beside it. Where most points look more alike
+beside their places, the map is a little wrong: what all of them say together corrects it.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from services.matching.recognition.blocks import laid_over
-from services.matching.recognition.geometry import inverse, mapped, shift
+from services.matching.recognition.geometry import inverse, is_mild, mapped, scale_of, shift
 from services.matching.recognition.shelf import Entry
 from shared.fingerprints.compiled import Counts, Flags, Floats, Grey
 from shared.fingerprints.features import DESCRIPTOR_BITS, PATCH_RADIUS, Features, distances_at
@@ -27,7 +26,7 @@ FINEST = 0.7  # of a query's pixel: below it the level of a point was finer than
 FIT_ROUNDS = 5
 SPREAD_MIN_PX = 0.5
 RIDGE = 1e-3  # small beside any point; points in one line do not fix a map without it
-WHOLE_PATCH = 0.37  # of a patch's radius: so far inside the query a point must lie
+PATCH_INSIDE = 0.37  # of a patch's radius: so far inside the query a point must lie
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +57,10 @@ def look(entry: Entry, grey: Grey, matrix: Floats, step_px: int) -> Seen:
     """Describe a query at the points of a reference under a map (3 x 3, reference px to query px)."""
     points, size = entry.features.points, entry.fingerprint.size_px
     laid, grey, matrix = laid_over(grey, matrix, size)
-    scale = math.sqrt(abs(np.linalg.det(matrix[:2, :2])))
+    scale = scale_of(matrix)
     there = mapped(points[:, :2].astype(np.float64), matrix)
     scales = np.exp(points[:, 2].astype(np.float64))
-    rim = (WHOLE_PATCH * PATCH_RADIUS * scale * scales)[:, None]
+    rim = (PATCH_INSIDE * PATCH_RADIUS * scale * scales)[:, None]
     inside = ((there > rim) & (there < np.array(grey.shape[::-1]) - 1 - rim)).all(axis=1)
     asked: Flags = inside & (scales * scale >= FINEST)
     if entry.on_shared is not None:
@@ -94,17 +93,18 @@ def corrected(entry: Entry, seen: Seen, matrix: Floats, step_px: int) -> Floats 
     own = np.array([[1 + b, c, a], [e, 1 + f, d], [-g, -h, 1.0]])
     unit = np.diag([1 / side, 1 / side, 1.0]) @ shift(-size[0] / 2, -size[1] / 2)
     result = matrix @ inverse(unit) @ own @ unit
-    return np.asarray(result / result[2, 2], np.float64)
+    result = np.asarray(result / result[2, 2], np.float64)
+    return result if np.isfinite(result).all() and is_mild(result, size) else None
 
 
 def _best_places(distances: Counts) -> Floats:
-    """Where points (n) are most alike, (n, 2) in steps from their own places: between steps, by parabolas."""
-    best: Floats = AROUND[distances.argmin(axis=1)].astype(np.float64)
-    own = distances[:, 0].astype(np.float64)
+    """Where points (n) are most alike, (n, 2) in steps from their own places: between steps, by a parabola per axis."""
+    best, own = np.zeros((len(distances), 2)), distances[:, 0].astype(np.float64)
     for axis, (before, after) in enumerate(((1, 2), (3, 4))):
         low, high = distances[:, before] - own, distances[:, after] - own
-        inner = (low >= 0) & (high >= 0) & (low + high > 0)
-        best[inner, axis] = 0.5 * (low - high)[inner] / (low + high)[inner]
+        inner = (low >= 0) & (high >= 0)
+        beside = np.where(low < high, -1.0, 1.0)
+        best[:, axis] = np.where(inner, 0.5 * (low - high) / np.maximum(low + high, 1), beside)
     return best
 
 
