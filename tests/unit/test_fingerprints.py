@@ -21,7 +21,8 @@ from shared.fingerprints import (
     fingerprint_reference,
 )
 from shared.fingerprints.area import shrunk_by_area
-from shared.fingerprints.features import QUERY, SET_BITS, downwards, fast_corners, fast_margins, find_features
+from shared.fingerprints.corners import SET_BITS, downwards, fast_corners, fast_margins
+from shared.fingerprints.features import QUERY, find_features
 from shared.fingerprints.whole import inner_box, turned, turned_hashes, whole_hash
 
 

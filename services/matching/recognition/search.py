@@ -98,7 +98,7 @@ def may_show(shelf: Shelf, query: QueryFingerprint) -> bool:
 
 
 def candidates(shelf: Shelf, query: QueryFingerprint) -> list[str]:
-    """The references that a search compares by their pixels."""
+    """The references that a search looks at, by hash or by points; one may be named twice."""
     found = [near.entry.reference_id for near in _near_hashes(shelf, _views(query.grey))]
     if len(query.features) < POINTS_MIN or len(shelf) == 0:
         return found
