@@ -1,0 +1,31 @@
+"""References that are found by the hash of the whole picture."""
+
+import numpy as np
+from PIL import ImageEnhance, ImageOps
+
+from services.matching.recognition.search import HASH_CANDIDATES_MAX, candidates
+from services.matching.recognition.shelf import Entry, Shelf
+from services.matching.recognition.tables import EXACT
+from shared.fingerprints import QueryFingerprint
+from shared.fingerprints.features import NONE
+from tests.unit.test_recognition import drawn, query, reference
+
+
+def by_hash_alone(shelf: Shelf, shown: QueryFingerprint) -> list[str]:
+    return candidates(shelf, QueryFingerprint(shown.grey, shown.original_px, NONE))
+
+
+def test_a_reference_takes_one_place_although_several_views_are_near() -> None:
+    one = drawn(1)
+    versions = [one, *(ImageEnhance.Contrast(one).enhance(much) for much in (0.7, 0.8, 1.2, 1.4))]
+    shelf = Shelf.of([Entry(f"ref-{n}", "twin", reference(version)) for n, version in enumerate(versions)], EXACT)
+    bordered = query(ImageOps.expand(one, 8, "white"))
+    found = by_hash_alone(shelf, bordered)
+    assert len(found) == len(set(found)) == HASH_CANDIDATES_MAX
+
+
+def test_another_picture_is_near_to_none() -> None:
+    shelf = Shelf.of([Entry(f"ref-{seed}", "twin", reference(drawn(seed))) for seed in range(4)], EXACT)
+    assert by_hash_alone(shelf, query(drawn(9))) == []
+    turned = QueryFingerprint(np.ascontiguousarray(np.rot90(query(drawn(2)).grey)), (480, 640), NONE)
+    assert candidates(shelf, turned) == ["ref-2"]
