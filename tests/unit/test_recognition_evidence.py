@@ -10,11 +10,13 @@ from services.matching.recognition.evidence import (
     THRESHOLD,
     WEIGHTS,
     Agreement,
+    Candidate,
+    explain_away,
     is_doubtful,
     log_odds,
     may_be,
 )
-from services.matching.recognition.geometry import mirror, scaling, shift, stretch_of
+from services.matching.recognition.geometry import Region, mirror, scaling, shift, stretch_of
 
 COPY = Agreement(
     blocks=120,
@@ -84,6 +86,20 @@ def test_a_better_map_is_not_one_that_leaves_less_to_disagree() -> None:
     too_little = replace(COPY, blocks=7, grey=1.0, details_closely=1.0)
     assert COPY.is_better(too_little)
     assert not too_little.is_better(COPY)
+
+
+def test_in_an_explained_region_only_a_duplicate_that_stays_in_place_is_left() -> None:
+    def seen(name: str, odds_: float, agreement: Agreement, region: Region = (0, 0, 100, 80)) -> Candidate:
+        return Candidate(name, odds_, agreement, np.eye(3), region)
+
+    exact = replace(COPY, grey_closely=1.0, in_place=100, moved=0)
+    second_take = replace(COPY, grey_closely=0.86, in_place=6, moved=15)
+    best = seen("best", 11.0, exact)
+    assert explain_away([seen("take", 2.6, second_take), best]) == [best]
+    duplicate = seen("duplicate", 6.0, replace(exact, grey_closely=0.8))
+    assert explain_away([duplicate, best]) == [best, duplicate]
+    elsewhere = seen("elsewhere", 2.6, second_take, (300, 0, 400, 80))
+    assert explain_away([elsewhere, best]) == [best, elsewhere]
 
 
 def test_neither_the_certain_nor_the_hopeless_are_looked_at_again() -> None:

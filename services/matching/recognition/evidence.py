@@ -172,11 +172,16 @@ def is_plausible(candidate: Candidate, query_px: tuple[int, int]) -> bool:
 
 
 def explain_away(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """One region shows one picture: clearly weaker look-alikes in an explained region go, true duplicates stay."""
+    """One region shows one picture: clearly weaker look-alikes in an explained region go, true duplicates stay.
+
+    A duplicate agrees closely and in place; a second photograph of the scene has moved.
+    """
     ordered = sorted(candidates, key=lambda candidate: (-candidate.log_odds, candidate.reference_id))
     kept: dict[str, Candidate] = {}
     for one in ordered:
-        explained = one.agreement.grey_closely < COPY_OF_ITS_OWN and any(
+        agreement = one.agreement
+        duplicate = agreement.grey_closely >= COPY_OF_ITS_OWN and agreement.in_place >= agreement.moved
+        explained = not duplicate and any(
             one.log_odds < other.log_odds - CLEARLY_WEAKER and overlap(one.region, other.region) > SAME_PLACE
             for other in kept.values()
         )
