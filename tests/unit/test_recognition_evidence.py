@@ -93,7 +93,7 @@ def test_in_an_explained_region_only_a_duplicate_that_stays_in_place_is_left() -
         return Candidate(name, odds_, agreement, np.eye(3), region)
 
     exact = replace(COPY, grey_closely=1.0, in_place=100, moved=0)
-    second_take = replace(COPY, grey_closely=0.86, in_place=6, moved=15)
+    second_take = replace(COPY, blocks=21, grey_closely=0.86, in_place=6, moved=15)
     best = seen("best", 11.0, exact)
     assert explain_away([seen("take", 2.6, second_take), best]) == [best]
     duplicate = seen("duplicate", 6.0, replace(exact, grey_closely=0.8))

@@ -23,6 +23,7 @@ HASH_BLOCKS_MIN, HASH_SHARE_MIN, HASH_MEDIAN_MIN, HASH_DETAILS_MIN = 12, 0.65, 0
 DOUBT_FROM, DOUBT_TO, DOUBT_SHARE_MIN = -4.0, 3.0, 0.3
 MARKED_SHARE = 0.1
 KEPT_BLOCKS_SHARE = 0.8
+MANY_BLOCKS = 60
 STRETCH_FROM, STRETCH_TO = math.log(1.125), 0.15
 SAME_PLACE, CLEARLY_WEAKER, COPY_OF_ITS_OWN = 0.6, 1.0, 0.75
 
@@ -121,7 +122,7 @@ def _features(agreement: Agreement, median_bits: float, stretch: float, marked_s
         "different_over_a_tenth": different,
         "different_over_a_quarter": max(0.0, agreement.different - 0.25),
         "different_beside_marks": different * min(1.0, marked_share / MARKED_SHARE),
-        "few_blocks": max(0.0, 1 - agreement.blocks / 60),
+        "few_blocks": max(0.0, 1 - agreement.blocks / MANY_BLOCKS),
         "log_stretch": min(STRETCH_TO, max(0.0, math.log(stretch) - STRETCH_FROM)),
     }
 
@@ -174,13 +175,14 @@ def is_plausible(candidate: Candidate, query_px: tuple[int, int]) -> bool:
 def explain_away(candidates: Iterable[Candidate]) -> list[Candidate]:
     """One region shows one picture: clearly weaker look-alikes in an explained region go, true duplicates stay.
 
-    A duplicate agrees closely and in place; a second photograph of the scene has moved.
+    A duplicate agrees closely; where little is seen of it, in place too: a second photograph of the scene has moved.
     """
     ordered = sorted(candidates, key=lambda candidate: (-candidate.log_odds, candidate.reference_id))
     kept: dict[str, Candidate] = {}
     for one in ordered:
         agreement = one.agreement
-        duplicate = agreement.grey_closely >= COPY_OF_ITS_OWN and agreement.in_place >= agreement.moved
+        stays = agreement.blocks >= MANY_BLOCKS or agreement.in_place >= agreement.moved
+        duplicate = agreement.grey_closely >= COPY_OF_ITS_OWN and stays
         explained = not duplicate and any(
             one.log_odds < other.log_odds - CLEARLY_WEAKER and overlap(one.region, other.region) > SAME_PLACE
             for other in kept.values()
