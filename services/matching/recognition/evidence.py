@@ -149,12 +149,12 @@ def log_odds_of_frames(agreement: Agreement) -> float:
 
 
 def may_be(agreement: Agreement) -> bool:
-    """Whether enough blocks count and agree that a closer look could change the answer."""
+    """Whether a better map could make it enough: less agrees under a map that is a little wrong."""
     return agreement.blocks >= BLOCKS_MIN and agreement.grey >= DOUBT_SHARE_MIN
 
 
 def is_doubtful(agreement: Agreement, odds: float) -> bool:
-    """Whether a closer look could change the answer."""
+    """Whether a better map could change the answer: neither certain nor hopeless."""
     return may_be(agreement) and DOUBT_FROM < odds < DOUBT_TO
 
 

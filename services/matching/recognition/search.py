@@ -83,7 +83,7 @@ def may_show(shelf: Shelf, query: QueryFingerprint) -> bool:
     """
     if len(shelf) == 0:
         return False
-    if _near_hashes(shelf, _views(query.grey)):
+    if _near_hashes(shelf, _frames(query.grey)):
         return True
     if len(query.features) < POINTS_MIN:
         return False
@@ -99,7 +99,7 @@ def may_show(shelf: Shelf, query: QueryFingerprint) -> bool:
 
 def candidates(shelf: Shelf, query: QueryFingerprint) -> list[str]:
     """The references that a search looks at, by hash or by points; one may be named twice."""
-    found = [near.entry.reference_id for near in _near_hashes(shelf, _views(query.grey))]
+    found = [near.entry.reference_id for near in _near_hashes(shelf, _frames(query.grey))]
     if len(query.features) < POINTS_MIN or len(shelf) == 0:
         return found
     proposals = _proposals(shelf, (query.features, query.features.mirrored(query.grey.shape[1])))
@@ -127,7 +127,7 @@ def _match(entry: Entry, candidate: Candidate, query: QueryFingerprint) -> Match
 # --- the whole picture ---------------------------------------------------------------------------------------
 
 
-class _View(NamedTuple):
+class _Frame(NamedTuple):
     """The picture, or what its flat borders leave; where that begins, and the hashes (8, 4) of its eight turns."""
 
     grey: Grey
@@ -137,10 +137,10 @@ class _View(NamedTuple):
 
 
 class _Near(NamedTuple):
-    """A reference whose hash is near that of one turn of a view."""
+    """A reference whose hash is near that of one turn of a frame."""
 
     entry: Entry
-    view: _View
+    frame: _Frame
     turn: int
     distance: int
 
@@ -148,8 +148,8 @@ class _Near(NamedTuple):
 def _by_hash(shelf: Shelf, grey: Grey) -> Iterator[Candidate]:
     """References whose hash is near one of the eight turns of the picture, or of what its flat borders leave."""
     height, width = grey.shape
-    for entry, view, turn, distance in _near_hashes(shelf, _views(grey)):
-        upright = np.ascontiguousarray(turned(view.grey, turn))
+    for entry, frame, turn, distance in _near_hashes(shelf, _frames(grey)):
+        upright = np.ascontiguousarray(turned(frame.grey, turn))
         matrix = scaling(entry.fingerprint.size_px, upright.shape[::-1])
         pair = _Pair(entry, upright)
         agreement = pair.agreement(matrix)
@@ -159,24 +159,24 @@ def _by_hash(shelf: Shelf, grey: Grey) -> Iterator[Candidate]:
             seen = look(entry, upright, matrix, STEPS_PX[-1])
             if seen.alike.sum() >= ALIKE_MIN:
                 odds = pair.log_odds(agreement, matrix, seen.median_bits)
-        matrix = shift(view.x_px, view.y_px) @ unturned(turn, view.grey.shape[::-1]) @ matrix
+        matrix = shift(frame.x_px, frame.y_px) @ unturned(turn, frame.grey.shape[::-1]) @ matrix
         region = region_of(matrix, entry.fingerprint.size_px, (width, height))
         yield Candidate(entry.reference_id, odds, agreement, matrix, region)
 
 
-def _views(grey: Grey) -> list[_View]:
+def _frames(grey: Grey) -> list[_Frame]:
     """The whole picture, and what its flat borders leave when that is less."""
-    views = [_View(grey, 0, 0, turned_hashes(grey))]
+    frames = [_Frame(grey, 0, 0, turned_hashes(grey))]
     x0, y0, x1, y1 = inner_box(grey)
     if (x1 - x0) * (y1 - y0) < TRIMMED_SHARE * grey.size:
         inner = np.ascontiguousarray(grey[y0:y1, x0:x1])
-        views.append(_View(inner, x0, y0, turned_hashes(inner)))
-    return views
+        frames.append(_Frame(inner, x0, y0, turned_hashes(inner)))
+    return frames
 
 
-def _near_hashes(shelf: Shelf, views: list[_View]) -> list[_Near]:
+def _near_hashes(shelf: Shelf, frames: list[_Frame]) -> list[_Near]:
     """The nearest references, at most FAR_HASH_DISTANCE_MAX_BITS away, each by its nearest turn."""
-    hashes = np.concatenate([view.hashes for view in views])
+    hashes = np.concatenate([frame.hashes for frame in frames])
     nearest_of: dict[str, tuple[int, str, int, int, int]] = {}
     for number, segment in enumerate(shelf.segments):
         for distance, row, place in segment.near(hashes, FAR_HASH_DISTANCE_MAX_BITS).tolist():
@@ -184,7 +184,7 @@ def _near_hashes(shelf: Shelf, views: list[_View]) -> list[_Near]:
             near = (distance, name, row, number, place)
             nearest_of[name] = min(near, nearest_of.get(name, near))
     return [
-        _Near(entry, views[row // TURNS], row % TURNS, distance)
+        _Near(entry, frames[row // TURNS], row % TURNS, distance)
         for distance, _, row, number, place in heapq.nsmallest(HASH_CANDIDATES_MAX, nearest_of.values())
         if (entry := shelf.segments[number].entry(place)) is not None
     ]
