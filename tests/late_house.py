@@ -39,6 +39,8 @@ from tests.builders import a_post, a_published, a_reference
 from tests.conftest import Parts
 from tests.system.pictures import cropped, draw, jpeg
 
+FIELDS_OF_ITS_OWN = {"use_id", "post_id", "revision"}
+
 
 def fingerprint_of(image: bytes) -> str:
     picture = decode(image)
@@ -186,3 +188,30 @@ async def a_late_house(stack: Parts) -> AsyncIterator[House]:
             await connection.execute("update reference_owners set addition = null")
         yield House(database, stack, executor)
     await database.close()
+
+
+def told(use: UseSeen) -> dict[str, Any]:
+    """What a use says, but for the names that each test gives its posts and references."""
+    whole = use.model_dump(mode="json", exclude=FIELDS_OF_ITS_OWN)
+    for version in whole["versions"]:
+        del version["event_id"]
+        for sighting in version["sightings"]:
+            del sighting["sighting_id"], sighting["media_digest"], sighting["media_url"]
+    return whole
+
+
+def other_file(image: bytes, comment: str) -> bytes:
+    """A JPEG of the same pixels and another digest."""
+    told = comment.encode()
+    return image[:2] + b"\xff\xfe" + (len(told) + 2).to_bytes(2, "big") + told + image[2:]
+
+
+def with_source_type(image: bytes, term: str) -> bytes:
+    """A JPEG whose XMP has IPTC's DigitalSourceType."""
+    packet = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description xmlns:e="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
+        f' e:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/{term}"/></rdf:RDF></x:xmpmeta>'
+    )
+    segment = b"http://ns.adobe.com/xap/1.0/\0" + packet.encode()
+    return image[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + image[2:]

@@ -19,51 +19,21 @@ from services.matching.media import ItemAt
 from shared.events import (
     Disclosure,
     MediaItem,
-    UseSeen,
 )
 from shared.ids import digest_of, use_id
 from shared.objects import Evidence, Uploads
 from shared.safe_http import AllowedAddresses, SafeHttp
 from tests.builders import NOON, ONE_HOUR, a_post, an_edited
 from tests.conftest import Parts
-from tests.late_house import House, a_late_house, fingerprint_of
+from tests.late_house import House, a_late_house, fingerprint_of, other_file, told, with_source_type
 from tests.system.pictures import draw, jpeg
 from tests.system.world import ImageHost
-
-FIELDS_OF_ITS_OWN = {"use_id", "post_id", "revision"}
 
 
 @pytest.fixture
 async def house(stack: Parts) -> AsyncIterator[House]:
     async with a_late_house(stack) as house:
         yield house
-
-
-def told(use: UseSeen) -> dict[str, Any]:
-    """What a use says, but for the names that each test gives its posts and references."""
-    whole = use.model_dump(mode="json", exclude=FIELDS_OF_ITS_OWN)
-    for version in whole["versions"]:
-        del version["event_id"]
-        for sighting in version["sightings"]:
-            del sighting["sighting_id"], sighting["media_digest"], sighting["media_url"]
-    return whole
-
-
-def other_file(image: bytes, comment: str) -> bytes:
-    """A JPEG of the same pixels and another digest."""
-    told = comment.encode()
-    return image[:2] + b"\xff\xfe" + (len(told) + 2).to_bytes(2, "big") + told + image[2:]
-
-
-def with_source_type(image: bytes, term: str) -> bytes:
-    """A JPEG whose XMP has IPTC's DigitalSourceType."""
-    packet = (
-        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-        '<rdf:Description xmlns:e="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
-        f' e:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/{term}"/></rdf:RDF></x:xmpmeta>'
-    )
-    segment = b"http://ns.adobe.com/xap/1.0/\0" + packet.encode()
-    return image[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + image[2:]
 
 
 async def test_a_reference_before_during_and_after_the_post_makes_the_same_use(house: House) -> None:

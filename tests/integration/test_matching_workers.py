@@ -23,7 +23,7 @@ from shared.ids import digest_of
 from shared.kafka.producer import SteadyProducer
 from tests.builders import a_post, a_published, a_reference
 from tests.conftest import Parts
-from tests.integration.test_matching_late import fingerprint_of, other_file, told, with_source_type
+from tests.late_house import fingerprint_of, other_file, told, with_source_type
 from tests.streams import read_all
 from tests.system.pictures import cropped, draw, jpeg
 

@@ -15,7 +15,7 @@ def by_hash_alone(shelf: Shelf, shown: QueryFingerprint) -> list[str]:
     return candidates(shelf, QueryFingerprint(shown.grey, shown.original_px, NONE))
 
 
-def test_a_reference_takes_one_place_although_several_views_are_near() -> None:
+def test_a_reference_takes_one_place_although_several_frames_are_near() -> None:
     one = drawn(1)
     versions = [one, *(Image.blend(one, drawn(other), 0.3) for other in (2, 3, 4))]
     shelf = Shelf.of([Entry(f"ref-{n}", "twin", reference(version)) for n, version in enumerate(versions)], EXACT)
