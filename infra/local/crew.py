@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from infra.local.faults import GivenUpError, StackError, of_system
-from infra.local.processes import Identity, send, stop_all
+from infra.local.processes import Identity, pause, send, stop_all
 from infra.local.runner import Runner
 from infra.local.state import PartState
 
@@ -117,6 +117,13 @@ class Crew:
         if identity is None or not send(identity, number):
             raise StackError(name, "it does not run.", "Start it first.")
         return identity
+
+    def pause(self, name: str) -> None:
+        """Put it to sleep where it is; back when none of its threads runs."""
+        with self._lock:
+            identity = self._runners[name].identity
+        if identity is None or not pause(identity):
+            raise StackError(name, "it does not run, or does not stop running.", "Start it first.")
 
     def watch(self) -> None:
         """From now on, start again what dies."""

@@ -14,6 +14,8 @@ from pathlib import Path
 PROC = Path("/proc")
 POLL_S = 0.05
 KILL_WAIT_S = 10.0
+PAUSE_POLL_S = 0.005
+PAUSE_WAIT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,26 @@ def send(process: Identity, number: signal.Signals) -> bool:
         os.kill(process.pid, number)
         return True
     return False
+
+
+def pause(process: Identity, timeout_s: float = PAUSE_WAIT_S) -> bool:
+    """Stop this very process where it is, and wait until none of its threads runs; False if it is gone or runs on."""
+    if not send(process, signal.SIGSTOP):
+        return False
+    # The kernel tells the threads one after the other: for some milliseconds a busy server may still answer.
+    deadline = time.monotonic() + timeout_s
+    while not (asleep := _asleep(process.pid)) and alive(process) and time.monotonic() < deadline:
+        time.sleep(PAUSE_POLL_S)
+    return asleep
+
+
+def _asleep(pid: int) -> bool:
+    """Whether every thread of a process is stopped."""
+    try:
+        states = [parse_stat((task / "stat").read_text()).state for task in (PROC / str(pid) / "task").iterdir()]
+    except (OSError, ValueError):
+        return False
+    return bool(states) and set(states) <= {"T", "t"}
 
 
 def wait_gone(processes: Iterable[Identity], timeout_s: float) -> list[Identity]:

@@ -189,6 +189,23 @@ class Stack:
         """
         return self._crew.signal(name, number)
 
+    def pause(self, name: str) -> None:
+        """Put a part or service to sleep where it is: when this returns, it no longer answers."""
+        self._crew.pause(name)
+
+    def resume(self, name: str) -> None:
+        """Let what was paused go on."""
+        self._crew.signal(name, signal.SIGCONT)
+
+    @contextmanager
+    def paused(self, name: str) -> Iterator[None]:
+        """A part or service sleeps while this lasts."""
+        self.pause(name)
+        try:
+            yield
+        finally:
+            self.resume(name)
+
     def wait_ready(self, name: str, timeout_s: float = 60.0, *, unlike: Identity | None = None) -> None:
         """Wait until a part or service is ready (again); raises StackError with the end of its log."""
         self._crew.wait_ready(name, timeout_s, unlike=unlike)

@@ -6,7 +6,6 @@ database keeps the right one. docs/runbook.md argues what no test can play.
 
 import asyncio
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -117,14 +116,14 @@ def test_while_the_store_is_full_intake_says_503_and_keeps_nothing_half_and_matc
     disk = machine.disk("store")
     wait_until(lambda: machine.answers("accepted") > 3, PATIENCE_S)
     # What is accepted meanwhile shows pictures of which nothing is kept yet.
-    machine.arena.stack.kill("matching", signal.SIGSTOP)
+    machine.arena.stack.pause("matching")
     accepted = machine.answers("accepted")
     wait_until(lambda: machine.answers("accepted") > accepted + 8, PATIENCE_S)
     disk.fill()
     refused = machine.answers("503")
     wait_until(lambda: machine.answers("503") > refused + 3, PATIENCE_S)
     accepted = machine.answers("accepted")
-    machine.arena.stack.kill("matching", signal.SIGCONT)
+    machine.arena.stack.resume("matching")
     wait_until(lambda: "No space left on device" in machine.log_of("matching"), PATIENCE_S)
     wait_until(lambda: machine.answers("503") > refused + 10, PATIENCE_S)
     assert machine.answers("accepted") == accepted

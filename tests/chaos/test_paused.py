@@ -1,10 +1,8 @@
 """A process that sleeps beyond its session, and wakes when its work went to another (SIGSTOP, then SIGCONT)."""
 
 import shutil
-import signal
 import time
 from collections.abc import Iterable
-from contextlib import ExitStack
 
 import pytest
 from rich.console import Console
@@ -73,7 +71,7 @@ def pause_with_a_batch_in_hand(arena: Arena, watch: LogWatch) -> dict[str, str]:
     for stage in reversed(STAGES):
         with in_hand(arena, watch, stage) as holder:
             if holder is not None:
-                arena.stack.kill(holder, signal.SIGSTOP)
+                arena.stack.pause(holder)
                 asleep[stage] = holder
     return asleep
 
@@ -81,15 +79,13 @@ def pause_with_a_batch_in_hand(arena: Arena, watch: LogWatch) -> dict[str, str]:
 def pause_relays_in_a_batch(arena: Arena, watch: LogWatch) -> dict[str, str]:
     """The relays of four services sleep with events that the broker has not acknowledged; by service."""
     relays = {service: watch.relays[service] for service in ("registry", "matching", "judging", "royalty")}
-    arena.stack.kill("kafka", signal.SIGSTOP)
-    with ExitStack() as broker_sleeps:
-        broker_sleeps.callback(arena.stack.kill, "kafka", signal.SIGCONT)
+    with arena.stack.paused("kafka"):
         time.sleep(1.5)
         for relay in relays.values():
-            arena.stack.kill(relay, signal.SIGSTOP)
+            arena.stack.pause(relay)
     return relays
 
 
 def wake(arena: Arena, names: Iterable[str]) -> None:
     for name in names:
-        arena.stack.kill(name, signal.SIGCONT)
+        arena.stack.resume(name)

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import gc
-import signal
 import time
 from collections.abc import Iterator, Sequence
 
@@ -62,14 +61,11 @@ async def test_nothing_of_a_dropped_producer_comes_after_what_was_sent_later(own
     topic = await make_topic(kafka, partitions=1)
     producer = SteadyProducer(kafka, send_timeout_s=1.0)
     await producer.send_all([(topic, b"k", b"0", ())])
-    own_broker.kill("kafka", signal.SIGSTOP)
-    try:
+    with own_broker.paused("kafka"):
         # The first lies in a socket when the broker wakes; the second in the producer, behind it.
         for value in (b"1", b"2"):
             with pytest.raises(NotSent):
                 await producer.send_all([(topic, b"k", value, ())])
-    finally:
-        own_broker.kill("kafka", signal.SIGCONT)
     async with asyncio.timeout(30):
         while True:
             with contextlib.suppress(NotSent):
@@ -92,8 +88,7 @@ async def test_a_stopped_producer_leaves_nothing_behind_while_the_broker_sleeps(
     before = asyncio.all_tasks()
     producer = SteadyProducer(kafka, send_timeout_s=1.0)
     await producer.send(topic, key=b"k", value=b"0")
-    own_broker.kill("kafka", signal.SIGSTOP)
-    try:
+    with own_broker.paused("kafka"):
         # Megabytes fill the socket: closing it in order would wait until the broker has read them.
         values = [b"1", *(bytes(4_000_000) for _ in range(megabytes // 4))]
         with pytest.raises(NotSent):
@@ -104,8 +99,6 @@ async def test_a_stopped_producer_leaves_nothing_behind_while_the_broker_sleeps(
         gc.collect()
         assert asyncio.all_tasks() == before
         assert complaints == []
-    finally:
-        own_broker.kill("kafka", signal.SIGCONT)
 
 
 @pytest.mark.timeout(120)
@@ -121,13 +114,10 @@ async def test_a_lookup_reader_says_when_it_can_no_longer_know_that_it_is_whole(
     async with asyncio.timeout(60):
         while reader.problem():
             await asyncio.sleep(0.05)
-        own_broker.kill("kafka", signal.SIGSTOP)
-        try:
+        with own_broker.paused("kafka"):
             while reader.caught_up(within_s=5):
                 await asyncio.sleep(0.05)
             assert reader.caught_up(within_s=60)
-        finally:
-            own_broker.kill("kafka", signal.SIGCONT)
         while not reader.caught_up(within_s=5):
             await asyncio.sleep(0.05)
     task.cancel()

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from infra.local.kafka.jars import class_path, locked_jars
 from infra.local.kafka.java import find_java, java_version
 from infra.local.ports import FIRST_PORT, LAST_PORT, choose_ports, is_free
 from infra.local.postgres import ROOTS_HOME, home_for_root
-from infra.local.processes import Identity, ProcessStat, alive, identify, parse_stat, send, stop_all
+from infra.local.processes import Identity, ProcessStat, alive, identify, parse_stat, pause, send, stop_all
 from infra.local.services import SERVICES, Addresses, Command, Service, as_role, env_for
 from infra.local.settings import External, StackSettings, named
 from infra.local.state import PartState, StackState, is_owned, kept_passwords, own, read_state, write_state
@@ -80,6 +81,36 @@ def test_a_zombie_is_dead():
     with subprocess.Popen([sys.executable, "-c", ""]) as child:
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         assert identify(child.pid) is None
+
+
+COUNTING_IN_THREADS = """
+import sys, threading, time
+def count():
+    while True:
+        sys.stdout.write("x"); sys.stdout.flush(); time.sleep(0.0001)
+for _ in range(40):
+    threading.Thread(target=count).start()
+"""
+
+
+def test_what_is_paused_does_nothing_more_until_it_is_resumed(tmp_path: Path):
+    said = tmp_path / "said"
+    with said.open("wb") as out, subprocess.Popen([sys.executable, "-c", COUNTING_IN_THREADS], stdout=out) as child:
+        process = identify(child.pid)
+        assert process is not None
+        try:
+            for _ in range(10):
+                grown = said.stat().st_size
+                while said.stat().st_size == grown:
+                    time.sleep(0.01)
+                assert pause(process)
+                size = said.stat().st_size
+                time.sleep(0.05)
+                assert said.stat().st_size == size
+                send(process, signal.SIGCONT)
+        finally:
+            child.kill()
+    assert not pause(process)
 
 
 def test_stopping_kills_a_stubborn_process_with_its_children():
