@@ -30,7 +30,7 @@ BYTES_MAX = 25 * 1024 * 1024
 PIXELS_MAX = 100_000_000
 SIDE_MIN_PX = 16
 ASPECT_MAX = 32
-WORK_SIDE_PX = 512
+WORK_SIDE_PX, NARROW_WORK_SIDE_PX, WORK_SIDE_MAX_PX = 512, 341, 1024
 # Only these parsers ever see a stranger's bytes. Importing a plugin registers its format.
 PLUGINS = (
     JpegImagePlugin,
@@ -52,7 +52,7 @@ Image.MAX_IMAGE_PIXELS = PIXELS_MAX
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A decoded picture: grey uint8 (height, width) with the longer side at most 512 px, upright.
+    """A decoded picture: grey uint8 (height, width) with the longer side at most `work_side_px`, upright.
 
     `width_px` and `height_px` are those of the original, after its EXIF orientation was honoured.
     """
@@ -114,8 +114,17 @@ def _picture(data: bytes, image: Image.Image) -> Picture:
         grey = _any_grey(image)
     if orientation >= 5:
         width, height = height, width
-    grey = _upright(shrink(grey, WORK_SIDE_PX), orientation)
+    grey = _upright(shrink(grey, work_side_px(image.size)), orientation)
     return Picture(grey, width, height, "JPEG" if image.format == "MPO" else str(image.format))
+
+
+def work_side_px(size_px: tuple[int, int]) -> int:
+    """The longer side of a decode: 512 px, or what leaves the shorter one 341 px, as a screenshot needs; at most 1024.
+
+    A picture on the screen of a telephone would otherwise be seen at half the resolution of the picture itself.
+    """
+    long = round(NARROW_WORK_SIDE_PX * max(size_px) / min(size_px))
+    return min(WORK_SIDE_MAX_PX, max(WORK_SIDE_PX, long))
 
 
 def _orientation(image: Image.Image) -> int:
@@ -153,7 +162,7 @@ def _jpeg_grey(data: bytes, image: Image.Image) -> Grey | None:
     if image.format not in ("JPEG", "MPO") or image.mode not in ("L", "RGB"):
         return None
     width, height = image.size
-    factor = min(1.0, WORK_SIDE_PX / max(width, height))
+    factor = min(1.0, work_side_px(image.size) / max(width, height))
     least = {"min_height": max(1, int(height * factor)), "min_width": max(1, int(width * factor))}
     if factor == 1.0:
         least = {}
@@ -167,14 +176,15 @@ def _jpeg_grey(data: bytes, image: Image.Image) -> Grey | None:
 def _any_grey(image: Image.Image) -> Grey:
     """Grey of the first frame of anything Pillow reads, alpha over white."""
     image.seek(0)
+    work_side = work_side_px(image.size)
     if image.format in ("JPEG", "MPO"):
-        image.draft(image.mode, (WORK_SIDE_PX, WORK_SIDE_PX))
+        image.draft(image.mode, (work_side, work_side))
     image.load()
     if image.mode.startswith("I") or image.mode == "F":
         return _deep_grey(np.asarray(image))
     if image.mode == "P" or (image.mode in ("1", "L", "RGB") and "transparency" in image.info):
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-    factor = max(image.size) // (2 * WORK_SIDE_PX)
+    factor = max(image.size) // (2 * work_side)
     if factor > 1 and image.mode != "1":
         image = image.reduce(factor)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):

@@ -8,7 +8,7 @@ mirrored, so that the descriptor of the mirrored picture is the same descriptor 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -29,6 +29,9 @@ DESCRIPTOR_BITS = 64 * WORDS
 REFERENCE = Spread(points=400, scale_step=1.2, levels=8, cell_px=48, faint_threshold=5)
 # The strongest corners of a screenshot are its letters, and what is shown may be faded: there the places count more.
 QUERY = Spread(points=1000, scale_step=1.3, levels=6, cell_px=32, strength_weight=0.3)
+# Long pictures are mostly screens and stories: what they show shares its points with letters and icons.
+LONG_FROM = 1.5
+LONG_QUERY = replace(QUERY, points=1800)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,6 +197,12 @@ def find_features(grey: Grey, spread: Spread) -> Features:
     points[:, 2] = np.repeat(numbers * math.log(spread.scale_step), counts)
     points[:, 3] = np.concatenate([angles for _, angles, _ in parts])
     return Features(points, np.concatenate([descriptors for _, _, descriptors in parts]))
+
+
+def query_features(grey: Grey) -> Features:
+    """Features of a published picture: more of them where it is long."""
+    is_long = max(grey.shape) >= LONG_FROM * min(grey.shape)
+    return find_features(grey, LONG_QUERY if is_long else QUERY)
 
 
 def distances_at(grey: Grey, features: Features, moves_px: Counts, spread: Spread = REFERENCE) -> Counts:

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from shared.fingerprints.compiled import Bits, Grey, Singles
-from shared.fingerprints.decode import WORK_SIDE_PX, Picture, shrink
-from shared.fingerprints.features import QUERY, REFERENCE, WORDS, Features, find_features
+from shared.fingerprints.decode import WORK_SIDE_MAX_PX, Picture, shrink
+from shared.fingerprints.features import REFERENCE, WORDS, Features, find_features, query_features
 from shared.fingerprints.whole import whole_hash
 
 ALGORITHM = "tf1"
@@ -108,7 +108,7 @@ class Fingerprint:
 
 @dataclass(frozen=True, eq=False)
 class QueryFingerprint:
-    """What is kept of a published picture: its grey decode, longer side at most 512 px, and the features found in it.
+    """What is kept of a published picture: its grey decode, and the features found in it.
 
     original_px: (width, height) of the file, in whose pixels matches are told.
     """
@@ -139,7 +139,7 @@ class QueryFingerprint:
         grey = _unpacked_picture(data[_QUERY_HEAD.size :])
         if grey.shape != (packed >> 16, packed & 0xFFFF):
             raise ValueError("the picture of the fingerprint has another size than announced")
-        return cls(grey, (full_width, full_height), find_features(grey, QUERY))
+        return cls(grey, (full_width, full_height), query_features(grey))
 
 
 def fingerprint_reference(picture: Picture) -> Fingerprint | TooPlain:
@@ -163,7 +163,7 @@ def fingerprint_reference(picture: Picture) -> Fingerprint | TooPlain:
 
 def fingerprint_query(picture: Picture) -> QueryFingerprint:
     """Fingerprint of a published picture."""
-    return QueryFingerprint(picture.grey, (picture.width_px, picture.height_px), find_features(picture.grey, QUERY))
+    return QueryFingerprint(picture.grey, (picture.width_px, picture.height_px), query_features(picture.grey))
 
 
 def too_plain(features: Features, size_px: tuple[int, int]) -> TooPlain | None:
@@ -205,7 +205,7 @@ def _unpacked_picture(data: bytes) -> Grey:
 
 def _check_sizes(size_px: tuple[int, int], original_px: tuple[int, int]) -> None:
     if (
-        not 0 < min(size_px) <= max(size_px) <= WORK_SIDE_PX
+        not 0 < min(size_px) <= max(size_px) <= WORK_SIDE_MAX_PX
         or not 0 < min(original_px) <= max(original_px) <= ORIGINAL_SIDE_MAX_PX
     ):
         raise ValueError(f"a fingerprint of a picture of {size_px} of {original_px} px cannot be")

@@ -27,7 +27,7 @@ from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from services.matching.credentials import read_credentials
 from services.matching.disclosure import Disclosures
 from shared.fingerprints import Picture, Undecodable, decode, fingerprint_query, fingerprint_reference
-from shared.fingerprints.decode import WORK_SIDE_PX
+from shared.fingerprints.decode import WORK_SIDE_MAX_PX
 from tests.fuzz.corpus import corpus
 from tests.fuzz.mutations import mutated
 
@@ -70,7 +70,7 @@ def _decoded(data: bytes, number: int) -> str:
     grey = result.grey
     assert grey.dtype.name == "uint8", grey.dtype
     assert grey.ndim == 2, grey.shape
-    assert max(grey.shape) <= WORK_SIDE_PX, grey.shape
+    assert max(grey.shape) <= WORK_SIDE_MAX_PX, grey.shape
     assert grey.flags.c_contiguous
     fingerprint_query(result)
     if number % REFERENCE_EVERY == 0:

@@ -22,7 +22,7 @@ from shared.fingerprints import (
 )
 from shared.fingerprints.area import shrunk_by_area
 from shared.fingerprints.corners import SET_BITS, downwards, fast_corners, fast_margins
-from shared.fingerprints.features import QUERY, find_features
+from shared.fingerprints.features import LONG_QUERY, QUERY, find_features
 from shared.fingerprints.whole import inner_box, turned, turned_hashes, whole_hash
 
 
@@ -67,6 +67,22 @@ def test_a_picture_is_decoded_grey_and_small_and_keeps_its_original_size():
     assert picture.grey.shape == (384, 512)
     assert picture.grey.dtype == np.uint8
     assert (picture.width_px, picture.height_px, picture.format) == (1600, 1200, "JPEG")
+
+
+@pytest.mark.parametrize(
+    ("size", "decoded_to"),
+    [((1080, 1350), (410, 512)), ((1080, 2340), (341, 739)), ((2340, 1080), (739, 341)), ((200, 5000), (41, 1024))],
+)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_long_picture_keeps_enough_of_its_width(size: tuple[int, int], decoded_to: tuple[int, int], kind: str):
+    grey = decoded(encoded(drawn(*size), kind)).grey
+    assert np.abs(np.subtract(grey.shape[::-1], decoded_to)).max() <= 1
+
+
+def test_a_long_query_has_more_points():
+    square, long = (decoded(encoded(drawn(*size), "PNG")) for size in ((800, 800), (600, 1300)))
+    assert len(fingerprint_query(square).features) <= QUERY.points
+    assert QUERY.points < len(fingerprint_query(long).features) <= LONG_QUERY.points
 
 
 def test_a_small_picture_is_not_enlarged():

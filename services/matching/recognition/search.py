@@ -36,6 +36,7 @@ from services.matching.recognition.geometry import (
     unturned,
 )
 from services.matching.recognition.match import Match
+from services.matching.recognition.panels import Box, panels
 from services.matching.recognition.seen import ALIKE_MIN, corrected, look
 from services.matching.recognition.shelf import Entry, Shelf
 from services.matching.recognition.votes import PROPOSALS_MAX, Proposals, count_votes
@@ -165,13 +166,29 @@ def _by_hash(shelf: Shelf, grey: Grey) -> Iterator[Candidate]:
 
 
 def _frames(grey: Grey) -> list[_Frame]:
-    """The whole picture, and what its flat borders leave when that is less."""
-    frames = [_Frame(grey, 0, 0, turned_hashes(grey))]
-    x0, y0, x1, y1 = inner_box(grey)
-    if (x1 - x0) * (y1 - y0) < TRIMMED_SHARE * grey.size:
-        inner = np.ascontiguousarray(grey[y0:y1, x0:x1])
-        frames.append(_Frame(inner, x0, y0, turned_hashes(inner)))
-    return frames
+    """The whole picture, what its flat borders leave, and the pictures that lie on its flat ground."""
+    height, width = grey.shape
+    boxes: list[Box] = [(0, 0, width, height)]
+    for box in (inner_box(grey), *panels(grey)):
+        if all(_in_common(box, other) < TRIMMED_SHARE for other in boxes):
+            boxes.append(box)
+    return [
+        _Frame(inner, x0, y0, turned_hashes(inner))
+        for x0, y0, x1, y1 in boxes
+        for inner in [np.ascontiguousarray(grey[y0:y1, x0:x1])]
+    ]
+
+
+def _in_common(one: Box, other: Box) -> float:
+    """What two boxes share, as a share of what they cover together."""
+    across = min(one[2], other[2]) - max(one[0], other[0])
+    down = min(one[3], other[3]) - max(one[1], other[1])
+    both = max(0, across) * max(0, down)
+    return both / (_size(one) + _size(other) - both)
+
+
+def _size(box: Box) -> int:
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def _near_hashes(shelf: Shelf, frames: list[_Frame]) -> list[_Near]:

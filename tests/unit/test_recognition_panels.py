@@ -1,0 +1,80 @@
+"""Pictures that lie on the flat ground of another one, and are found by their own hash."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+
+from services.matching.recognition.panels import PANELS_MAX, panels
+from services.matching.recognition.search import search_shelf
+from services.matching.recognition.shelf import Entry, Shelf
+from services.matching.recognition.tables import EXACT
+from shared.fingerprints import QueryFingerprint
+from shared.fingerprints.features import NONE
+from tests.unit.test_recognition import drawn, query, reference
+
+WHITE, DARK = 255, 18
+
+
+def page(
+    *placed: tuple[Image.Image, tuple[int, int]], ground: int = WHITE, size: tuple[int, int] = (341, 512)
+) -> Image.Image:
+    """A page with pictures on it, a line of letters above and below each."""
+    canvas = Image.new("L", size, ground)
+    pen = ImageDraw.Draw(canvas)
+    for picture, (x, y) in placed:
+        canvas.paste(picture.convert("L"), (x, y))
+        for line in (y - 14, y + picture.height + 6):
+            pen.text((x, line), "liked by many, shared by some", fill=128)
+    return canvas
+
+
+def grey_of(picture: Image.Image) -> np.ndarray:
+    return np.ascontiguousarray(np.asarray(picture.convert("L")))
+
+
+@pytest.mark.parametrize("ground", [WHITE, 128, DARK])
+def test_a_picture_on_a_page_is_framed_to_the_pixel(ground: int) -> None:
+    framed = panels(grey_of(page((drawn(1).resize((240, 180)), (37, 121)), ground=ground)))
+    assert len(framed) == 1
+    assert np.abs(np.subtract(framed[0], (37, 121, 277, 301))).max() <= 1
+
+
+def test_each_picture_of_a_page_is_framed_largest_first() -> None:
+    placed = [(drawn(1).resize((200, 150)), (20, 20)), (drawn(2).resize((240, 180)), (60, 260))]
+    framed = panels(grey_of(page(*placed)))
+    assert len(framed) == 2
+    assert np.abs(np.subtract(framed, [(60, 260, 300, 440), (20, 20, 220, 170)])).max() <= 1
+
+
+def test_no_more_than_a_few_are_framed() -> None:
+    tiles = [(drawn(n).resize((90, 90)), (10 + 110 * (n % 3), 20 + 120 * (n // 3))) for n in range(9)]
+    assert len(panels(grey_of(page(*tiles)))) == PANELS_MAX
+
+
+def test_letters_alone_are_no_picture() -> None:
+    canvas = Image.new("L", (341, 512), WHITE)
+    for line in range(20, 500, 14):
+        ImageDraw.Draw(canvas).text((10, line), "what is written here says nothing of anybody", fill=0)
+    assert panels(grey_of(canvas)) == []
+
+
+@pytest.mark.parametrize("level", [0, 77, 255])
+def test_a_picture_of_one_grey_has_no_panel(level: int) -> None:
+    assert panels(np.full((300, 200), level, np.uint8)) == []
+    assert panels(np.full((16, 16), level, np.uint8)) == []
+
+
+def test_a_picture_without_a_ground_has_no_panel() -> None:
+    noise = np.random.default_rng(3).integers(0, 256, (300, 200), dtype=np.uint8)
+    assert panels(noise) == []
+
+
+def test_a_mirrored_faded_copy_on_a_page_is_found_in_place_without_any_point() -> None:
+    one = drawn(1)
+    shelf = Shelf.of([Entry(f"ref-{n}", "twin", reference(drawn(n))) for n in range(1, 6)], EXACT)
+    copy = ImageEnhance.Contrast(ImageOps.mirror(one).resize((240, 180))).enhance(0.6)
+    shown = query(page((copy, (37, 121)), (drawn(9).resize((200, 120)), (60, 360))))
+    matches = search_shelf(shelf, QueryFingerprint(shown.grey, shown.original_px, NONE), lambda *_: None)
+    assert [match.reference_id for match in matches] == ["ref-1"]
+    assert "mirrored" in matches[0].description
+    assert np.abs(np.subtract(matches[0].region, (37, 121, 277, 301))).max() < 3
