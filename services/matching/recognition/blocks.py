@@ -15,12 +15,13 @@ import numpy as np
 
 from services.matching.recognition.geometry import inverse, scale_of, scaling
 from services.matching.recognition.staying import in_place
-from shared.fingerprints.compiled import Flags, Floats, Grey, Singles, compiled
+from shared.fingerprints.compiled import Counts, Flags, Floats, Grey, Singles, compiled
 
 TILE_PX = 12
 BLOCK_PIXELS = (2 * TILE_PX) ** 2
 AGREES, AGREES_CLOSELY = 0.75, 0.9
 COVERED_MIN_PX = 570
+GREY_VARIANCE_MIN, DETAILS_VARIANCE_MIN = 1.0, 4.0
 TEXTURE_MIN, QUERY_TEXTURE_MIN = 12.0, 40.0
 SCALE_MIN, SCALE_MAX = 0.05, 12.0
 SHRUNK_FROM, SHRUNK_SIDE_MIN_PX = 1.5, 8
@@ -29,31 +30,41 @@ TILT_MIN = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A thumbnail made ready for comparison: softened grey and its details."""
+    """A thumbnail made ready for comparison, as far as it is asked."""
 
-    soft: Grey
-    details: Grey
+    thumbnail: Grey
 
-    @classmethod
-    def of(cls, thumbnail: Grey) -> View:
-        """Soften and take the details."""
-        return cls(_soft(thumbnail), _details(thumbnail))
+    @cached_property
+    def soft(self) -> Grey:
+        """The thumbnail, softened."""
+        return _soft(self.thumbnail)
+
+    @cached_property
+    def details(self) -> Grey:
+        """Its details."""
+        return _details(self.thumbnail)
 
 
 @dataclass(frozen=True, eq=False)
 class Blocks:
     """Correlations and textures of the blocks (rows, columns) of an aligned pair; `covered` where the query is.
 
-    own, laid: the softened pixels of the thumbnail and of the query laid over it.
+    view: the thumbnail; over: the query laid over it; laid: the same, softened.
     """
 
-    own: Grey
+    view: View
+    over: Grey
     laid: Grey
     grey: Singles
-    details: Singles
     own_texture: Singles
     query_texture: Singles
     covered: Flags
+
+    @cached_property
+    def details(self) -> Singles:
+        """Correlations of the details."""
+        result: Singles = _correlations(self.view.details, _details(self.over), DETAILS_VARIANCE_MIN)[0]
+        return result
 
     @property
     def telling(self) -> Flags:
@@ -63,7 +74,7 @@ class Blocks:
     @cached_property
     def in_place(self) -> tuple[Flags, Flags]:
         """Telling blocks that agree and stay in place, and those that agree and could be asked."""
-        return in_place(self.own, self.laid, self.telling & (self.grey > AGREES))
+        return in_place(self.view.soft, self.laid, self.telling & (self.grey > AGREES))
 
     @property
     def textured(self) -> Flags:
@@ -81,56 +92,63 @@ def _details(grey: Grey) -> Grey:
 
 
 @compiled
-def _tile_sums(a: Grey, b: Grey, fine_a: Grey, fine_b: Grey, covered: Grey) -> Floats:
-    """Sums over tiles: a, b, aa, bb, ab, the same of the details, covered pixels."""
+def _tile_sums(a: Grey, b: Grey) -> Floats:
+    """Sums over tiles: a, b, aa, bb, ab."""
     rows, columns = a.shape[0] // TILE_PX, a.shape[1] // TILE_PX
-    sums = np.zeros((rows, columns, 11))
+    sums = np.zeros((rows, columns, 5))
     for row in range(rows):
         for column in range(columns):
             zero = np.int64(0)
-            s0, s1, s2, s3, s4, t0, t1, t2, t3, t4 = zero, zero, zero, zero, zero, zero, zero, zero, zero, zero
-            inside = 0
+            s0, s1, s2, s3, s4 = zero, zero, zero, zero, zero
             for y in range(row * TILE_PX, row * TILE_PX + TILE_PX):
                 for x in range(column * TILE_PX, column * TILE_PX + TILE_PX):
                     p, q = np.int32(a[y, x]), np.int32(b[y, x])
                     s0, s1, s2, s3, s4 = s0 + p, s1 + q, s2 + p * p, s3 + q * q, s4 + p * q
-                    p, q = np.int32(fine_a[y, x]), np.int32(fine_b[y, x])
-                    t0, t1, t2, t3, t4 = t0 + p, t1 + q, t2 + p * p, t3 + q * q, t4 + p * q
-                    inside += covered[y, x] > 0
-            sums[row, column] = np.array([s0, s1, s2, s3, s4, t0, t1, t2, t3, t4, inside])
+            sums[row, column] = np.array([s0, s1, s2, s3, s4])
     return sums
 
 
 @compiled
-def _block_maps(a: Grey, b: Grey, fine_a: Grey, fine_b: Grey, covered: Grey) -> Singles:
-    """Maps (5, rows, columns): correlation of grey, of details, texture of a, of b, covered pixels."""
-    sums = _tile_sums(a, b, fine_a, fine_b, covered)
+def _correlations(a: Grey, b: Grey, variance_min: float) -> Singles:
+    """Maps (3, rows, columns): the correlation of two pictures by blocks, and the variance in a and in b."""
+    sums = _tile_sums(a, b)
     rows, columns = max(0, sums.shape[0] - 1), max(0, sums.shape[1] - 1)
-    maps = np.zeros((5, rows, columns), np.float32)
+    maps = np.zeros((3, rows, columns), np.float32)
     for row in range(rows):
         for column in range(columns):
             total = sums[row, column] + sums[row, column + 1] + sums[row + 1, column] + sums[row + 1, column + 1]
             m = total / BLOCK_PIXELS
-            texture_a, texture_b = m[2] - m[0] * m[0], m[3] - m[1] * m[1]
-            fine = math.sqrt(max(m[7] - m[5] * m[5], 4.0) * max(m[8] - m[6] * m[6], 4.0))
-            maps[0, row, column] = (m[4] - m[0] * m[1]) / math.sqrt(max(texture_a, 1.0) * max(texture_b, 1.0))
-            maps[1, row, column] = (m[9] - m[5] * m[6]) / fine
-            maps[2, row, column], maps[3, row, column] = texture_a, texture_b
-            maps[4, row, column] = total[10]
+            in_a, in_b = m[2] - m[0] * m[0], m[3] - m[1] * m[1]
+            maps[0, row, column] = (m[4] - m[0] * m[1]) / math.sqrt(max(in_a, variance_min) * max(in_b, variance_min))
+            maps[1, row, column], maps[2, row, column] = in_a, in_b
     return maps
+
+
+@compiled
+def _covered_px(covered: Grey) -> Counts:
+    """How many pixels of each block (rows, columns) are covered."""
+    tiles = np.zeros((covered.shape[0] // TILE_PX, covered.shape[1] // TILE_PX), np.int32)
+    for row in range(tiles.shape[0]):
+        for column in range(tiles.shape[1]):
+            for y in range(row * TILE_PX, row * TILE_PX + TILE_PX):
+                for x in range(column * TILE_PX, column * TILE_PX + TILE_PX):
+                    tiles[row, column] += covered[y, x] > 0
+    return tiles[:-1, :-1] + tiles[1:, :-1] + tiles[:-1, 1:] + tiles[1:, 1:]
 
 
 def laid_over(query: Grey, matrix: Floats, size_px: tuple[int, int]) -> tuple[Grey, Grey, Floats]:
     """A query laid over a picture (width, height) by a map (its px to query px), edges repeated outside of it.
 
-    A query much finer than the picture is shrunk first, so that no pixel of it is passed over: also returns what was
+    A query much finer than the picture is halved first, so that no pixel of it is passed over: also returns what was
     laid, and its map.
     """
     scale = scale_of(matrix)
-    if scale > SHRUNK_FROM and min(query.shape) / scale > SHRUNK_SIDE_MIN_PX:
-        small = cv2.resize(query, None, fx=1 / scale, fy=1 / scale, interpolation=cv2.INTER_AREA)
-        matrix = scaling(query.shape[::-1], small.shape[::-1]) @ matrix
-        query = small.astype(np.uint8, copy=False)
+    while scale > SHRUNK_FROM and min(query.shape) > 2 * SHRUNK_SIDE_MIN_PX:
+        # Halves of even sides: other sizes take many times as long.
+        even = query[: query.shape[0] & ~1, : query.shape[1] & ~1]
+        half = even.shape[1] // 2, even.shape[0] // 2
+        query = cv2.resize(even, half, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+        matrix, scale = scaling(even.shape[::-1], half) @ matrix, scale / 2
     how = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
     if abs(matrix[2, 0]) + abs(matrix[2, 1]) > TILT_MIN:
         laid = cv2.warpPerspective(query, matrix, size_px, flags=how, borderMode=cv2.BORDER_REPLICATE)
@@ -145,13 +163,13 @@ def compare(view: View, query: Grey, matrix: Floats) -> Blocks | None:
         return None
     if not SCALE_MIN <= scale_of(matrix) <= SCALE_MAX:
         return None
-    over, query, matrix = laid_over(query, matrix, view.soft.shape[::-1])
-    covered = _covered(view.soft.shape, query.shape, matrix)
+    over, query, matrix = laid_over(query, matrix, view.thumbnail.shape[::-1])
+    covered = _covered(view.thumbnail.shape, query.shape, matrix)
     if covered is None:
         return None
-    soft = _soft(over)
-    maps = _block_maps(view.soft, soft, view.details, _details(over), covered)
-    return Blocks(view.soft, soft, maps[0], maps[1], maps[2], maps[3], maps[4] >= COVERED_MIN_PX)
+    laid = _soft(over)
+    grey, own_texture, query_texture = _correlations(view.soft, laid, GREY_VARIANCE_MIN)
+    return Blocks(view, over, laid, grey, own_texture, query_texture, _covered_px(covered) >= COVERED_MIN_PX)
 
 
 def _covered(shape: tuple[int, ...], query_shape: tuple[int, ...], matrix: Floats) -> Grey | None:
@@ -171,6 +189,5 @@ def _covered(shape: tuple[int, ...], query_shape: tuple[int, ...], matrix: Float
 
 def own_texture(view: View) -> Flags:
     """Blocks of a thumbnail that could tell anything."""
-    maps = _block_maps(view.soft, view.soft, view.details, view.details, np.ones(view.soft.shape, np.uint8))
-    textured: Flags = maps[2] > TEXTURE_MIN
+    textured: Flags = _correlations(view.soft, view.soft, GREY_VARIANCE_MIN)[1] > TEXTURE_MIN
     return textured

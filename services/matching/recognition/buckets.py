@@ -76,9 +76,9 @@ def _bounds_of(descriptors: Bits, segments: tuple[Tables, ...], flips: int) -> C
 def _count_voting(bounds: Counts, voting: Bits, doubtful: Flags, votes: Counts, probes: int) -> None:
     """Add to `votes` (tables * probes, n) the points of one segment that may vote, where `doubtful`."""
     for probe in range(bounds.shape[0]):
+        table = voting[probe // probes]
         for query in range(bounds.shape[1]):
             if doubtful[probe, query]:
-                table = voting[probe // probes]
                 votes[probe, query] += voting_between(table, bounds[probe, query, 0], bounds[probe, query, 1])
 
 
@@ -87,7 +87,8 @@ def _crowded(bounds: Counts, segments: tuple[Tables, ...], most: int) -> Flags:
     doubtful: Flags = (bounds[..., 1] - bounds[..., 0]).sum(axis=0) > most
     votes = np.zeros(doubtful.shape, np.int32)
     for number, one in enumerate(segments):
-        _count_voting(bounds[number], one.voting, doubtful, votes, one.plan.probes)
+        if len(one.points):
+            _count_voting(bounds[number], one.voting, doubtful, votes, one.plan.probes)
     return votes > most
 
 
@@ -211,7 +212,8 @@ def nearest(queries: Bits, segments: tuple[Tables, ...], most: int) -> Alike:
     for number, one in enumerate(segments):
         if len(one.points):
             here = np.flatnonzero(numbers == number)
-            points[here] = unpacked(one.points[rows[here]].tobytes())
+            # Taken, not indexed: an array of records is indexed at a tenth of the speed.
+            points[here] = unpacked(np.take(one.points, rows[here]).tobytes())
     closeness = UNLIKE_BITS - distances * (WORDS // words.shape[1])
     return Alike(found.astype(np.int32), owners, points, closeness.astype(np.int32))
 

@@ -71,12 +71,16 @@ class Agreement:
     def of(cls, blocks: Blocks, shared: Flags | None) -> Agreement:
         """Agreement outside the blocks that are shared with other twins."""
         telling = blocks.telling if shared is None else blocks.telling & ~shared
-        grey, details = blocks.grey[telling], blocks.details[telling]
+        grey = blocks.grey[telling]
         if len(grey) == 0:
             return cls(0)
+        agreeing = float((grey > AGREES).mean())
+        if agreeing < DOUBT_SHARE_MIN:
+            return cls(len(grey), agreeing)  # hopeless, whatever the details say
+        details = blocks.details[telling]
         found = cls(
             len(grey),
-            float((grey > AGREES).mean()),
+            agreeing,
             float((grey > AGREES_CLOSELY).mean()),
             float((details > AGREES).mean()),
             float((details > AGREES_CLOSELY).mean()),

@@ -148,7 +148,7 @@ class ReferenceIndex:
         for mode in self._modes.values():
             if reference_id in mode.shelf.places:
                 entry = mode.shelf.entry(reference_id)
-                texture = own_texture(View.of(entry.fingerprint.thumbnail))
+                texture = own_texture(View(entry.fingerprint.thumbnail))
                 return int((texture if entry.shared is None else texture & ~entry.shared).sum())
         raise KeyError(reference_id)
 

@@ -32,7 +32,7 @@ def with_lookalikes(fingerprint: Fingerprint, unit: Floats, masked: Flags) -> Fl
     pairs = _alike(fingerprint.points, fingerprint.descriptors)
     if len(pairs) < PAIRS_MIN:
         return masked
-    view = View.of(fingerprint.thumbnail)
+    view = View(fingerprint.thumbnail)
     laid = [(move, compare(view, fingerprint.thumbnail, shift(*move))) for move in _shifts(fingerprint, unit, pairs)]
     result = masked
     for _ in range(ROUNDS):

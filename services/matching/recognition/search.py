@@ -269,7 +269,7 @@ class _Pair:
 
     def __init__(self, entry: Entry, grey: Grey) -> None:
         self._entry, self._grey = entry, grey
-        self._view = View.of(entry.fingerprint.thumbnail)
+        self._view = View(entry.fingerprint.thumbnail)
 
     def agreement(self, matrix: Floats) -> Agreement:
         """How the pixels agree under a map."""

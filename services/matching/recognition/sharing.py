@@ -149,7 +149,7 @@ def _same_blocks(one: Entry, other: Entry, maps: tuple[Floats, Floats], *, alike
 
     alike: whether they look so as a whole.
     """
-    view = View.of(one.fingerprint.thumbnail)
+    view = View(one.fingerprint.thumbnail)
     result: Flags | None = None
     for matrix in maps:
         blocks = compare(view, other.fingerprint.thumbnail, matrix)
