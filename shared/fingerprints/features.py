@@ -29,8 +29,9 @@ DESCRIPTOR_BITS = 64 * WORDS
 REFERENCE = Spread(points=400, scale_step=1.2, levels=8, cell_px=48, faint_threshold=5)
 # The strongest corners of a screenshot are its letters, and what is shown may be faded: there the places count more.
 QUERY = Spread(points=1000, scale_step=1.3, levels=6, cell_px=32, strength_weight=0.3)
-# Long pictures are mostly screens and stories: what they show shares its points with letters and icons.
-LONG_FROM = 1.5
+# Pictures longer than a camera makes them (3:2) are mostly screens and stories: what these show shares its points with
+# letters and icons.
+LONG_FROM = 1.6
 LONG_QUERY = replace(QUERY, points=1800)
 
 

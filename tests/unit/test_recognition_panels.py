@@ -78,3 +78,49 @@ def test_a_mirrored_faded_copy_on_a_page_is_found_in_place_without_any_point() -
     assert [match.reference_id for match in matches] == ["ref-1"]
     assert "mirrored" in matches[0].description
     assert np.abs(np.subtract(matches[0].region, (37, 121, 277, 301))).max() < 3
+
+
+def shape_of(kind: str) -> Image.Image:
+    """A white page with one dark shape that is no rectangle."""
+    canvas = Image.new("L", (400, 512), WHITE)
+    pen = ImageDraw.Draw(canvas)
+    if kind == "disc":
+        pen.ellipse((60, 100, 340, 380), fill=60)
+    elif kind == "dress":
+        pen.polygon([(160, 80), (240, 80), (340, 440), (60, 440)], fill=60)
+    else:
+        pen.polygon([(200, 60), (380, 240), (200, 420), (20, 240)], fill=60)
+    return canvas
+
+
+@pytest.mark.parametrize("kind", ["disc", "dress", "diamond"])
+def test_what_is_no_rectangle_is_no_panel(kind: str) -> None:
+    assert panels(grey_of(shape_of(kind))) == []
+
+
+def test_shapes_do_not_hide_a_picture_that_is_smaller() -> None:
+    canvas = page((drawn(1).resize((120, 90)), (200, 400)), size=(341, 512))
+    pen = ImageDraw.Draw(canvas)
+    for n in range(4):
+        x, y = 15 + 160 * (n % 2), 20 + 165 * (n // 2)
+        pen.ellipse((x, y, x + 145, y + 145), fill=60)
+    framed = panels(grey_of(canvas))
+    assert len(framed) == 1
+    assert np.abs(np.subtract(framed[0], (200, 400, 320, 490))).max() <= 1
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (101, 0), (0, 332), (101, 332)])
+def test_a_picture_at_the_rim_is_framed(corner: tuple[int, int]) -> None:
+    framed = panels(grey_of(page((drawn(1).resize((240, 180)), corner))))
+    assert len(framed) == 1
+    assert np.abs(np.subtract(framed[0], (*corner, corner[0] + 240, corner[1] + 180))).max() <= 1
+
+
+def test_a_faded_copy_on_a_page_is_found_to_the_pixel() -> None:
+    shelf = Shelf.of([Entry(f"ref-{n}", "twin", reference(drawn(n))) for n in range(1, 6)], EXACT)
+    for x, y in ((21, 131), (22, 130), (23, 129)):
+        copy = ImageEnhance.Contrast(drawn(3).resize((300, 225))).enhance(0.5)
+        shown = query(page((copy, (x, y))))
+        matches = search_shelf(shelf, QueryFingerprint(shown.grey, shown.original_px, NONE), lambda *_: None)
+        assert [match.reference_id for match in matches] == ["ref-3"]
+        assert np.abs(np.subtract(matches[0].region, (x, y, x + 300, y + 225))).max() < 1.5

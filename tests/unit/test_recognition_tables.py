@@ -87,3 +87,16 @@ def test_more_references_crowd_a_bucket_later() -> None:
     assert limits == sorted(limits)
     assert limits[0] == limits[1] == CROWDED_MIN
     assert limits[-1] == 2 * EXACT.crowded
+
+
+@pytest.mark.parametrize("plan", [EXACT, COMPACT])
+def test_a_pair_carries_the_reference_s_own_point_whatever_the_segment(plan: Plan) -> None:
+    prints = {f"ref-{number}": a_print(some_words(number)) for number in range(50)}
+    entries = [Entry(name, name, one) for name, one in prints.items()]
+    shelf = Shelf.of(entries[:10], plan).with_added(entries[10:45]).with_added(entries[45:])
+    assert all(len(one.points) for one in shelf.tables)
+    for name in ("ref-3", "ref-20", "ref-48"):
+        alike = nearest(prints[name].descriptors, shelf.tables, EVERY)
+        assert found_of(alike, shelf) == {(point, name) for point in range(POINTS)}
+        # Kept with 1/64 px and alike fractions.
+        assert np.abs(alike.points - prints[name].points[alike.queries]).max() < 0.02

@@ -24,7 +24,7 @@ COVERED_MIN_PX = 570
 GREY_VARIANCE_MIN, DETAILS_VARIANCE_MIN = 1.0, 4.0
 TEXTURE_MIN, QUERY_TEXTURE_MIN = 12.0, 40.0
 SCALE_MIN, SCALE_MAX = 0.05, 12.0
-SHRUNK_FROM, SHRUNK_SIDE_MIN_PX = 1.5, 8
+HALVED_FROM, HALVED_SIDE_MIN_PX = 1.5, 8
 TILT_MIN = 1e-12
 
 
@@ -49,12 +49,12 @@ class View:
 class Blocks:
     """Correlations and textures of the blocks (rows, columns) of an aligned pair; `covered` where the query is.
 
-    view: the thumbnail; over: the query laid over it; laid: the same, softened.
+    view: the thumbnail; laid: the query laid over it; soft: the same, softened.
     """
 
     view: View
-    over: Grey
     laid: Grey
+    soft: Grey
     grey: Singles
     own_texture: Singles
     query_texture: Singles
@@ -63,7 +63,7 @@ class Blocks:
     @cached_property
     def details(self) -> Singles:
         """Correlations of the details."""
-        result: Singles = _correlations(self.view.details, _details(self.over), DETAILS_VARIANCE_MIN)[0]
+        result: Singles = _correlations(self.view.details, _details(self.laid), DETAILS_VARIANCE_MIN)[0]
         return result
 
     @property
@@ -74,7 +74,7 @@ class Blocks:
     @cached_property
     def in_place(self) -> tuple[Flags, Flags]:
         """Telling blocks that agree and stay in place, and those that agree and could be asked."""
-        return in_place(self.view.soft, self.laid, self.telling & (self.grey > AGREES))
+        return in_place(self.view.soft, self.soft, self.telling & (self.grey > AGREES))
 
     @property
     def textured(self) -> Flags:
@@ -139,12 +139,12 @@ def _covered_px(covered: Grey) -> Counts:
 def laid_over(query: Grey, matrix: Floats, size_px: tuple[int, int]) -> tuple[Grey, Grey, Floats]:
     """A query laid over a picture (width, height) by a map (its px to query px), edges repeated outside of it.
 
-    A query much finer than the picture is halved first, so that no pixel of it is passed over: also returns what was
-    laid, and its map.
+    A query that is much finer than the picture by the map's mean scale is halved first, as long as its shorter side
+    allows, so that few of its pixels are passed over: also returns what was laid, and its map.
     """
     scale = scale_of(matrix)
-    while scale > SHRUNK_FROM and min(query.shape) > 2 * SHRUNK_SIDE_MIN_PX:
-        # Halves of even sides: other sizes take many times as long.
+    while scale > HALVED_FROM and min(query.shape) > 2 * HALVED_SIDE_MIN_PX:
+        # Even sides are halved in a fortieth of the time of odd ones.
         even = query[: query.shape[0] & ~1, : query.shape[1] & ~1]
         half = even.shape[1] // 2, even.shape[0] // 2
         query = cv2.resize(even, half, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
@@ -163,13 +163,13 @@ def compare(view: View, query: Grey, matrix: Floats) -> Blocks | None:
         return None
     if not SCALE_MIN <= scale_of(matrix) <= SCALE_MAX:
         return None
-    over, query, matrix = laid_over(query, matrix, view.thumbnail.shape[::-1])
+    laid, _, _ = laid_over(query, matrix, view.thumbnail.shape[::-1])
     covered = _covered(view.thumbnail.shape, query.shape, matrix)
     if covered is None:
         return None
-    laid = _soft(over)
-    grey, own_texture, query_texture = _correlations(view.soft, laid, GREY_VARIANCE_MIN)
-    return Blocks(view, over, laid, grey, own_texture, query_texture, _covered_px(covered) >= COVERED_MIN_PX)
+    soft = _soft(laid)
+    grey, own_texture, query_texture = _correlations(view.soft, soft, GREY_VARIANCE_MIN)
+    return Blocks(view, laid, soft, grey, own_texture, query_texture, _covered_px(covered) >= COVERED_MIN_PX)
 
 
 def _covered(shape: tuple[int, ...], query_shape: tuple[int, ...], matrix: Floats) -> Grey | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import cv2
 import numpy as np
 
@@ -9,28 +11,33 @@ from shared.fingerprints.compiled import Flags, Grey
 
 Box = tuple[int, int, int, int]
 
-GROUND_TOLERANCE, GROUND_SHARE_MIN = 2, 0.12
-OFF_GROUND = 4
+# In grey levels: how far the ground may vary, and how far from it something else begins.
+GROUND_TOLERANCE, OFF_GROUND = 2, 4
+GROUND_SHARE_MIN = 0.12
 HOLE_PX = 3
 LETTERS_SHARE = 0.02
 PANELS_MAX = 4
 SIDE_MIN_PX, AREA_SHARE_MIN, FILLED_SHARE_MIN = 40, 0.04, 0.9
+# A rectangle ends abruptly: so far outside of each side most is ground (a disc or a garment goes on, and so do two
+# pictures that touch; letters below a picture are mostly gaps).
+BESIDE_PX, BESIDE_SHARE_MAX = 3, 0.5
 
 
 def panels(grey: Grey) -> list[Box]:
     """The largest full rectangles on the flat ground of a picture, as (x0, y0, x1, y1); none where it has no ground.
 
-    Letters, icons and rules lie on the ground as well: what is thinner than LETTERS_SHARE of the shorter side goes.
+    Letters, icons and rules lie on the ground as well: what is thinner than about LETTERS_SHARE of the shorter side
+    goes. Pictures with less than HOLE_PX of ground between them are one.
     """
     ground = _ground(grey)
     if ground is None:
         return []
     off = _solid(cv2.inRange(grey, ground - OFF_GROUND, ground + OFF_GROUND) == 0)
-    # Half the pixels tell the parts (at a quarter of the cost), all of them where each begins and ends.
+    # Every other row and column tell the parts, all of them where each begins and ends.
     _, _, found, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(off[::2, ::2]), connectivity=4)
-    largest = sorted(found[1:].tolist(), key=lambda part: -part[4])[:PANELS_MAX]
-    boxes = (_edges(off, 2 * x, 2 * y, 2 * across, 2 * down) for x, y, across, down, _ in largest)
-    return [box for box in boxes if box is not None]
+    parts = sorted(found[1:].tolist(), key=lambda part: -part[4])
+    boxes = (_rectangle(off, 2 * x, 2 * y, 2 * across, 2 * down) for x, y, across, down, _ in parts)
+    return list(islice((box for box in boxes if box is not None), PANELS_MAX))
 
 
 def _solid(flags: Flags) -> Grey:
@@ -48,15 +55,34 @@ def _ground(grey: Grey) -> float | None:
     return float(level) if about[level] >= GROUND_SHARE_MIN * counts.sum() else None
 
 
-def _edges(off: Grey, x: int, y: int, across: int, down: int) -> Box | None:
-    """The rows and columns about a part that are mostly off the ground; None when they are too few, or not full."""
+def _rectangle(off: Grey, x: int, y: int, across: int, down: int) -> Box | None:
+    """The rows and columns about a part that are mostly off the ground; None when that is no full rectangle."""
+    if not _is_large(across + 2, down + 2, off):
+        return None
     x, y = max(0, x - 1), max(0, y - 1)
     part = off[y : y + down + 2, x : x + across + 2]
     rows, columns = np.flatnonzero(part.mean(axis=1) > 0.5), np.flatnonzero(part.mean(axis=0) > 0.5)
     if len(rows) == 0 or len(columns) == 0:
         return None
-    x0, x1, y0, y1 = x + int(columns[0]), x + int(columns[-1]) + 1, y + int(rows[0]), y + int(rows[-1]) + 1
-    width, height = x1 - x0, y1 - y0
-    if min(width, height) < SIDE_MIN_PX or width * height < AREA_SHARE_MIN * off.size:
+    box = x + int(columns[0]), y + int(rows[0]), x + int(columns[-1]) + 1, y + int(rows[-1]) + 1
+    x0, y0, x1, y1 = box
+    if not _is_large(x1 - x0, y1 - y0, off) or off[y0:y1, x0:x1].mean() < FILLED_SHARE_MIN:
         return None
-    return (x0, y0, x1, y1) if off[y0:y1, x0:x1].mean() >= FILLED_SHARE_MIN else None
+    return box if all(line.mean() < BESIDE_SHARE_MAX for line in _beside(off, box) if line.size) else None
+
+
+def _is_large(width: int, height: int, picture: Grey) -> bool:
+    return min(width, height) >= SIDE_MIN_PX and width * height >= AREA_SHARE_MIN * picture.size
+
+
+def _beside(off: Grey, box: Box) -> tuple[Grey, Grey, Grey, Grey]:
+    """The lines a little outside of the four sides; empty where the picture ends."""
+    x0, y0, x1, y1 = box
+    left, top, right, bottom = x0 - BESIDE_PX, y0 - BESIDE_PX, x1 + BESIDE_PX - 1, y1 + BESIDE_PX - 1
+    across, down = off[:, x0:x1], off[y0:y1]
+    return (
+        across[max(top, 0) : max(top + 1, 0)],
+        across[bottom : bottom + 1],
+        down[:, max(left, 0) : max(left + 1, 0)],
+        down[:, right : right + 1],
+    )

@@ -169,7 +169,8 @@ def _frames(grey: Grey) -> list[_Frame]:
     """The whole picture, what its flat borders leave, and the pictures that lie on its flat ground."""
     height, width = grey.shape
     boxes: list[Box] = [(0, 0, width, height)]
-    for box in (inner_box(grey), *panels(grey)):
+    # Panels are exact to the pixel, the inner box to four: of two that are nearly the same the first one stays.
+    for box in (*panels(grey), inner_box(grey)):
         if all(_in_common(box, other) < TRIMMED_SHARE for other in boxes):
             boxes.append(box)
     return [

@@ -1,0 +1,72 @@
+"""Pixels against pixels: what is laid where, what it covers, and what is not asked of hopeless pairs."""
+
+import cv2
+import numpy as np
+import pytest
+
+from services.matching.recognition.blocks import HALVED_FROM, View, compare, laid_over
+from services.matching.recognition.evidence import HOPEFUL_SHARE_MIN, Agreement
+from services.matching.recognition.geometry import scaling
+from services.matching.recognition.seen import FINEST
+
+THUMBNAIL_PX = 192
+
+
+def a_picture(width: int, height: int, seed: int = 1) -> np.ndarray:
+    """Soft shapes, whatever the size."""
+    coarse = np.random.default_rng(seed).integers(0, 255, (height // 12, width // 12), dtype=np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def a_thumbnail(picture: np.ndarray) -> np.ndarray:
+    height, width = picture.shape
+    scale = THUMBNAIL_PX / max(picture.shape)
+    return cv2.resize(picture, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
+
+
+@pytest.mark.parametrize("size", [(739, 341), (606, 341), (799, 341), (579, 387), (512, 409), (511, 383)])
+def test_a_whole_copy_covers_every_block(size: tuple[int, int]) -> None:
+    picture = a_picture(*size)
+    thumbnail = a_thumbnail(picture)
+    blocks = compare(View(thumbnail), picture, scaling(thumbnail.shape[::-1], size))
+    assert blocks is not None
+    assert blocks.covered.all()
+    assert blocks.grey[blocks.telling].min() > 0.95
+    assert blocks.details[blocks.telling].mean() > 0.9
+
+
+@pytest.mark.parametrize("scale", [1.2, 1.51, 2.7, 7.0])
+def test_a_fine_query_is_laid_where_the_map_says(scale: float) -> None:
+    width, height = 701, 513
+    ramp = np.tile(np.arange(width) / width * 255, (height, 1)).astype(np.uint8)
+    size = round(width / scale), round(height / scale)
+    laid, _, _ = laid_over(ramp, scaling(size, (width, height)), size)
+    expected = (np.arange(size[0]) + 0.5) * scale / width * 255
+    assert np.abs(laid[size[1] // 2].astype(float) - expected)[1:-1].max() < 2
+
+
+def test_the_points_of_a_halved_query_are_still_asked() -> None:
+    assert HALVED_FROM / 2 >= FINEST
+
+
+def test_of_a_hopeless_pair_only_the_grey_is_asked() -> None:
+    one, other = a_picture(384, 288, seed=1), a_picture(384, 288, seed=2)
+    thumbnail = a_thumbnail(one)
+    blocks = compare(View(thumbnail), other, scaling(thumbnail.shape[::-1], (384, 288)))
+    assert blocks is not None
+    agreement = Agreement.of(blocks, None)
+    assert agreement.blocks > 0
+    assert agreement.grey < HOPEFUL_SHARE_MIN
+    assert "details" not in vars(blocks)
+    assert not agreement.is_enough
+
+
+def test_of_a_hopeful_pair_everything_is_asked() -> None:
+    picture = a_picture(384, 288)
+    thumbnail = a_thumbnail(picture)
+    blocks = compare(View(thumbnail), picture, scaling(thumbnail.shape[::-1], (384, 288)))
+    assert blocks is not None
+    agreement = Agreement.of(blocks, None)
+    assert min(agreement.grey, agreement.details, agreement.median_grey) > 0.9
+    assert agreement.in_place > agreement.moved
+    assert agreement.different == 0
