@@ -21,8 +21,8 @@ SHARE_MIN = 0.38
 FEW_BLOCKS, FEW_BLOCKS_COVER_MIN = 20, 0.5
 HASH_BLOCKS_MIN, HASH_SHARE_MIN, HASH_MEDIAN_MIN, HASH_DETAILS_MIN = 12, 0.65, 0.9, 0.5
 DOUBT_FROM, DOUBT_TO = -4.0, 3.0
-# Of the kit's copies that were found (two seeds), .42 of the blocks agreed at least, before any map was sharpened. Of 96
-# in 100 false candidates fewer than this agree, and nothing more is asked about those.
+# Of the kit's copies that were found (two seeds), .42 of the blocks agreed at least, before any map was sharpened; of
+# 96 in 100 false candidates fewer than this agree, and nothing more is asked about those.
 HOPEFUL_SHARE_MIN = 0.3
 MARKED_SHARE = 0.1
 KEPT_BLOCKS_SHARE = 0.8
