@@ -21,7 +21,7 @@ def test_a_reference_takes_one_place_although_several_frames_are_near() -> None:
     shelf = Shelf.of([Entry(f"ref-{n}", "twin", reference(version)) for n, version in enumerate(versions)], EXACT)
     bordered = query(ImageOps.expand(one, 8, "white"))
     found = by_hash_alone(shelf, bordered)
-    assert len(found) == len(set(found)) == HASH_CANDIDATES_MAX
+    assert len(found) == len(set(found)) > HASH_CANDIDATES_MAX
 
 
 def test_another_picture_is_near_to_none() -> None:

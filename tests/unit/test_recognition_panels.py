@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from services.matching.recognition.panels import PANELS_MAX, panels
-from services.matching.recognition.search import search_shelf
+from services.matching.recognition.search import candidates, search_shelf
 from services.matching.recognition.shelf import Entry, Shelf
 from services.matching.recognition.tables import EXACT
 from shared.fingerprints import QueryFingerprint
@@ -124,3 +124,11 @@ def test_a_faded_copy_on_a_page_is_found_to_the_pixel() -> None:
         matches = search_shelf(shelf, QueryFingerprint(shown.grey, shown.original_px, NONE), lambda *_: None)
         assert [match.reference_id for match in matches] == ["ref-3"]
         assert np.abs(np.subtract(matches[0].region, (x, y, x + 300, y + 225))).max() < 1.5
+
+
+def test_every_picture_of_a_page_is_looked_for() -> None:
+    shelf = Shelf.of([Entry(f"ref-{n}", "twin", reference(drawn(n))) for n in range(1, 6)], EXACT)
+    placed = [(drawn(n).resize((140, 105)), (20 + 160 * (n % 2), 60 + 200 * ((n - 1) // 2))) for n in range(1, 5)]
+    shown = query(page(*placed))
+    found = candidates(shelf, QueryFingerprint(shown.grey, shown.original_px, NONE))
+    assert sorted(found) == ["ref-1", "ref-2", "ref-3", "ref-4"]

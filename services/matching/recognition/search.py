@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import time
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
@@ -51,7 +50,7 @@ CANDIDATES_MAX = 8
 MEETING_MIN = 8
 WORTH_A_LOOK = 10.0  # votes plus tightly meeting points
 HASH_DISTANCE_MAX_BITS, FAR_HASH_DISTANCE_MAX_BITS = 32, 64  # frame on frame; enough to look closer
-HASH_CANDIDATES_MAX = 3
+HASH_CANDIDATES_MAX = 3  # of each frame
 TRIMMED_SHARE = 0.97
 STILL_PX = 0.25  # of the reference: a map that moved less is as good as it gets
 STEPS_PX = (3, 2, 2)  # around a point's place, in pixels of its level: each corrects the map once
@@ -193,7 +192,7 @@ def _size(box: Box) -> int:
 
 
 def _near_hashes(shelf: Shelf, frames: list[_Frame]) -> list[_Near]:
-    """The nearest references, at most FAR_HASH_DISTANCE_MAX_BITS away, each by its nearest turn."""
+    """The nearest references of each frame, at most FAR_HASH_DISTANCE_MAX_BITS away, each by its nearest turn."""
     hashes = np.concatenate([frame.hashes for frame in frames])
     nearest_of: dict[str, tuple[int, str, int, int, int]] = {}
     for number, segment in enumerate(shelf.segments):
@@ -201,11 +200,15 @@ def _near_hashes(shelf: Shelf, frames: list[_Frame]) -> list[_Near]:
             name = segment.batch.names[place].reference_id
             near = (distance, name, row, number, place)
             nearest_of[name] = min(near, nearest_of.get(name, near))
-    return [
-        _Near(entry, frames[row // TURNS], row % TURNS, distance)
-        for distance, _, row, number, place in heapq.nsmallest(HASH_CANDIDATES_MAX, nearest_of.values())
-        if (entry := shelf.segments[number].entry(place)) is not None
-    ]
+    found: list[_Near] = []
+    left = [HASH_CANDIDATES_MAX] * len(frames)
+    for distance, _, row, number, place in sorted(nearest_of.values()):
+        frame, turn = divmod(row, TURNS)
+        entry = shelf.segments[number].entry(place)
+        if left[frame] and entry is not None:
+            left[frame] -= 1
+            found.append(_Near(entry, frames[frame], turn, distance))
+    return found
 
 
 # --- parts of it ---------------------------------------------------------------------------------------------
