@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from services.matching.recognition.blocks import HALVED_FROM, View, compare, laid_over
+from services.matching.recognition.blocks import View, compare, laid_over
 from services.matching.recognition.evidence import HOPEFUL_SHARE_MIN, Agreement
-from services.matching.recognition.geometry import scaling
+from services.matching.recognition.geometry import scale_of, scaling
 from services.matching.recognition.seen import FINEST
 
 THUMBNAIL_PX = 192
@@ -45,8 +45,11 @@ def test_a_fine_query_is_laid_where_the_map_says(scale: float) -> None:
     assert np.abs(laid[size[1] // 2].astype(float) - expected)[1:-1].max() < 2
 
 
-def test_the_points_of_a_halved_query_are_still_asked() -> None:
-    assert HALVED_FROM / 2 >= FINEST
+@pytest.mark.parametrize("scale", [1.19, 1.21, 1.99, 2.0, 2.7, 4.1])
+def test_the_points_of_a_shrunk_query_are_still_asked(scale: float) -> None:
+    size = round(701 / scale), round(513 / scale)
+    _, _, matrix = laid_over(a_picture(701, 513), scaling(size, (701, 513)), size)
+    assert scale_of(matrix) >= FINEST
 
 
 def test_of_a_hopeless_pair_only_the_grey_is_asked() -> None:
