@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from services.matching.recognition.alignment import Alignment, spread_of
 from services.matching.recognition.evidence import (
     IMPOSSIBLE,
     THRESHOLD,
@@ -14,9 +15,11 @@ from services.matching.recognition.evidence import (
     explain_away,
     is_doubtful,
     log_odds,
+    log_odds_of_soft_part,
     may_be,
 )
 from services.matching.recognition.geometry import Region, mirror, scaling, shift, stretch_of
+from shared.fingerprints.features import Features
 
 COPY = Agreement(
     blocks=120,
@@ -129,3 +132,54 @@ def test_the_stretch_of_a_tilted_map_is_that_of_the_middle() -> None:
     flat = [point[:2] / point[2] for point in there]
     along, across = (np.linalg.norm((one - flat[0]) / step) for one in flat[1:])
     assert stretch_of(tilted, (200, 100)) == pytest.approx(max(along, across) / min(along, across), rel=0.05)
+
+
+SOFT = Agreement(blocks=5, grey=1.0, grey_closely=1.0, details=1.0, details_closely=0.8, median_grey=0.97)
+
+
+def meeting(points: int = 60, *, bits: float = 28, tight: float = 0.55) -> Alignment:
+    """So many points in view that found their partners, the first ones of the query."""
+    return Alignment(np.eye(3), np.arange(points, dtype=np.int32), 90, bits, tight)
+
+
+def soft_odds(
+    agreement: Agreement = SOFT, alignment: Alignment | None = None, spread: float = 0.3, cover: float = 1.0
+) -> float:
+    return log_odds_of_soft_part(agreement, alignment or meeting(), spread, cover)
+
+
+def test_of_a_soft_part_the_points_prove_what_the_few_blocks_cannot() -> None:
+    assert odds(SOFT) == IMPOSSIBLE
+    assert soft_odds() > THRESHOLD
+
+
+@pytest.mark.parametrize(
+    "agreement",
+    [
+        replace(SOFT, blocks=1),
+        replace(SOFT, blocks=8),
+        replace(SOFT, grey=0.8),
+        replace(SOFT, details=0.8),
+    ],
+    ids=["too few blocks", "enough blocks for the rule of all others", "one disagrees", "details disagree"],
+)
+def test_a_soft_part_agrees_in_every_one_of_its_few_blocks(agreement: Agreement) -> None:
+    assert soft_odds(agreement) == IMPOSSIBLE
+
+
+def test_a_soft_part_needs_many_close_points_in_more_than_a_corner() -> None:
+    assert soft_odds(alignment=meeting(20)) == IMPOSSIBLE
+    assert soft_odds(alignment=meeting(bits=54)) == IMPOSSIBLE
+    assert soft_odds(alignment=meeting(tight=0.17)) == IMPOSSIBLE
+    assert soft_odds(spread=0.12) == IMPOSSIBLE
+    assert soft_odds(cover=0.6) == IMPOSSIBLE
+
+
+def test_the_spread_of_meeting_points_is_told_by_cells() -> None:
+    x, y = np.meshgrid(np.arange(10) * 40 + 20, np.arange(10) * 20 + 10)
+    points = np.stack([x.ravel(), y.ravel(), 0 * x.ravel(), 0 * x.ravel()], axis=1).astype(np.float32)
+    query = Features(points, np.zeros((100, 4), np.uint64))
+    assert spread_of(meeting(100), query, (400, 200)) == 1
+    assert spread_of(meeting(2), query, (400, 200)) == 1 / 25  # side by side
+    assert spread_of(meeting(10), query, (400, 200)) == 5 / 25  # one row
+    assert spread_of(meeting(0), query, (400, 200)) == 0

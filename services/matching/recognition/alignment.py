@@ -19,6 +19,7 @@ from shared.fingerprints.compiled import Bits, Counts, Floats, Singles, compiled
 from shared.fingerprints.features import Features
 
 CELLS = 24  # a side of the grid over the query's points
+SPREAD_CELLS = 5
 MEETING_MIN = 4
 TOLERANCE_RADIANS = 0.5
 TOLERANCE_LOG_SCALE = 0.4
@@ -175,6 +176,13 @@ class Alignment:
 def align(source: Features, target: Features, grid: Grid, matrix: Floats) -> Alignment:
     """Sharpen a rough map from the points of a reference to those of a query."""
     return Alignment(*_align(source.points, source.descriptors, target.points, target.descriptors, grid, matrix))
+
+
+def spread_of(alignment: Alignment, target: Features, size_px: tuple[int, int]) -> float:
+    """Share of the SPREAD_CELLS x SPREAD_CELLS cells of a query (width, height) in which points meet."""
+    met = target.points[alignment.partners[alignment.partners >= 0], :2]
+    cells = np.clip(met * (SPREAD_CELLS / np.array(size_px)), 0, SPREAD_CELLS - 1).astype(np.int64)
+    return len(np.unique(cells, axis=0)) / SPREAD_CELLS**2
 
 
 def tilted(alignment: Alignment, source: Features, target: Features, size_px: tuple[int, int]) -> Floats:

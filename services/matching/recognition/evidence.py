@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from services.matching.recognition.alignment import Alignment
 from services.matching.recognition.blocks import AGREES, AGREES_CLOSELY, Blocks
 from services.matching.recognition.geometry import Region, area, overlap
 from shared.fingerprints.compiled import Flags, Floats
@@ -19,6 +20,11 @@ DIFFERS_GREY, DIFFERS_DETAILS, DIFFERS_TEXTURE_MIN = 0.3, 0.5, 60.0
 BLOCKS_MIN = 8
 SHARE_MIN = 0.38
 FEW_BLOCKS, FEW_BLOCKS_COVER_MIN = 20, 0.5
+# A small part of a soft picture has few blocks that tell anything; there the points have to speak. Of four seeds and
+# two sets of large marks, false pairs with so few blocks, all agreeing, and so much cover had medians from 53 bits and
+# at most .17 of their points met tightly, but for one of 90 % known marks; true ones had at most 39 bits, at least .36.
+SOFT_BLOCKS_MIN, SOFT_COVER_MIN, SOFT_LOG_ODDS = 2, 0.9, 2.0
+SOFT_POINTS_MIN, SOFT_TIGHT_MIN, SOFT_BITS_MAX, SOFT_SPREAD_MIN = 30, 0.35, 40.0, 0.15
 HASH_BLOCKS_MIN, HASH_SHARE_MIN, HASH_MEDIAN_MIN, HASH_DETAILS_MIN = 12, 0.65, 0.9, 0.5
 DOUBT_FROM, DOUBT_TO = -4.0, 3.0
 # Of the kit's copies that were found (two seeds), .42 of the blocks agreed at least, before any map was sharpened; of
@@ -154,6 +160,19 @@ def log_odds_of_frames(agreement: Agreement) -> float:
     if enough and agreement.grey >= HASH_SHARE_MIN and agreement.details >= HASH_DETAILS_MIN:
         return 3.0 + agreement.grey
     return IMPOSSIBLE
+
+
+def log_odds_of_soft_part(agreement: Agreement, alignment: Alignment, spread: float, covered_share: float) -> float:
+    """Log odds of a pair with too few blocks for `log_odds`: what they and the points prove together.
+
+    spread: of the meeting points, see `spread_of`; covered_share: of the query, by the reference: only a part of a
+    picture may be so plain. Every block has to agree, and of the points in view a good share to meet tightly and
+    closely, in more than a corner of the query.
+    """
+    blocks = SOFT_BLOCKS_MIN <= agreement.blocks < BLOCKS_MIN and min(agreement.grey, agreement.details) == 1
+    tight = alignment.meeting >= SOFT_POINTS_MIN and alignment.tight_share >= SOFT_TIGHT_MIN
+    alike = alignment.median_bits <= SOFT_BITS_MAX and spread >= SOFT_SPREAD_MIN
+    return SOFT_LOG_ODDS if blocks and tight and alike and covered_share >= SOFT_COVER_MIN else IMPOSSIBLE
 
 
 def may_be(agreement: Agreement) -> bool:

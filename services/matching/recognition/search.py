@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from services.matching.recognition.alignment import Alignment, align, grid_of, tilted
+from services.matching.recognition.alignment import Alignment, align, grid_of, spread_of, tilted
 from services.matching.recognition.blocks import View, compare
 from services.matching.recognition.buckets import SEGMENTS, nearest
 from services.matching.recognition.evidence import (
@@ -20,10 +20,12 @@ from services.matching.recognition.evidence import (
     is_plausible,
     log_odds,
     log_odds_of_frames,
+    log_odds_of_soft_part,
     may_be,
     probability,
 )
 from services.matching.recognition.geometry import (
+    area,
     describe,
     mapped_corners,
     mirror,
@@ -236,7 +238,8 @@ def _by_points(shelf: Shelf, query: QueryFingerprint) -> Iterator[Candidate]:
         if side not in greys:
             greys[side] = np.ascontiguousarray(query.grey[:, ::-1])
         matrix = tilted(alignment, entry.features, sides[side], entry.fingerprint.size_px)
-        yield _judged(entry, greys[side], alignment, matrix, mirrored=side == 1)
+        spread = spread_of(alignment, sides[side], (width, height))
+        yield _judged(entry, greys[side], alignment, spread, matrix, mirrored=side == 1)
 
 
 def _proposals(shelf: Shelf, sides: tuple[Features, Features]) -> Proposals:
@@ -253,7 +256,9 @@ def _best(shelf: Shelf, proposals: Proposals) -> list[int]:
     return [int(number) for number in order[:CANDIDATES_MAX]]
 
 
-def _judged(entry: Entry, grey: Grey, alignment: Alignment, matrix: Floats, *, mirrored: bool) -> Candidate:
+def _judged(
+    entry: Entry, grey: Grey, alignment: Alignment, spread: float, matrix: Floats, *, mirrored: bool
+) -> Candidate:
     """Compare the pixels, sharpen the map when in doubt, weigh the evidence. `grey`: the side that was aligned."""
     pair = _Pair(entry, grey)
     agreement = pair.agreement(matrix)
@@ -265,6 +270,8 @@ def _judged(entry: Entry, grey: Grey, alignment: Alignment, matrix: Floats, *, m
     if mirrored:
         matrix = mirror(width) @ matrix
     region = region_of(matrix, entry.fingerprint.size_px, (width, height))
+    if odds == IMPOSSIBLE:
+        odds = log_odds_of_soft_part(agreement, alignment, spread, area(region) / (width * height))
     return Candidate(entry.reference_id, odds, agreement, matrix, region)
 
 
