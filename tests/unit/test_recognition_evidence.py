@@ -99,6 +99,10 @@ def test_in_an_explained_region_only_a_duplicate_that_stays_in_place_is_left() -
     second_take = replace(COPY, blocks=21, grey_closely=0.86, in_place=6, moved=15)
     best = seen("best", 11.0, exact)
     assert explain_away([seen("take", 2.6, second_take), best]) == [best]
+    nearer_take = replace(COPY, blocks=18, grey_closely=0.83, in_place=10, moved=8)
+    assert explain_away([seen("nearer take", 3.1, nearer_take), best]) == [best]
+    little_of_it = seen("little of it", 9.9, replace(COPY, blocks=34, grey_closely=1.0, in_place=19, moved=4))
+    assert explain_away([little_of_it, best]) == [best, little_of_it]
     duplicate = seen("duplicate", 6.0, replace(exact, grey_closely=0.8))
     assert explain_away([duplicate, best]) == [best, duplicate]
     elsewhere = seen("elsewhere", 2.6, second_take, (300, 0, 400, 80))

@@ -35,6 +35,7 @@ KEPT_BLOCKS_SHARE = 0.8
 MANY_BLOCKS = 60
 STRETCH_FROM, STRETCH_TO = math.log(1.125), 0.15
 SAME_PLACE, CLEARLY_WEAKER, COPY_OF_ITS_OWN = 0.6, 1.0, 0.75
+STAYING_TO_MOVED = 3  # true ones: 4.7 at least on four seeds; a second photograph of a street: 1.25
 
 _FACTS = json.loads(Path(__file__).with_name("evidence.json").read_text(encoding="utf-8"))
 WEIGHTS: dict[str, float] = _FACTS["weights"]
@@ -208,7 +209,7 @@ def explain_away(candidates: Iterable[Candidate]) -> list[Candidate]:
     kept: dict[str, Candidate] = {}
     for one in ordered:
         agreement = one.agreement
-        stays = agreement.blocks >= MANY_BLOCKS or agreement.in_place >= agreement.moved
+        stays = agreement.blocks >= MANY_BLOCKS or agreement.in_place >= STAYING_TO_MOVED * agreement.moved
         duplicate = agreement.grey_closely >= COPY_OF_ITS_OWN and stays
         explained = not duplicate and any(
             one.log_odds < other.log_odds - CLEARLY_WEAKER and overlap(one.region, other.region) > SAME_PLACE
