@@ -1,5 +1,7 @@
 """The tables of points: who may vote, which buckets are passed over, whatever was withdrawn before."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -91,7 +93,13 @@ def test_more_references_crowd_a_bucket_later() -> None:
 
 @pytest.mark.parametrize("plan", [EXACT, COMPACT])
 def test_a_pair_carries_the_reference_s_own_point_whatever_the_segment(plan: Plan) -> None:
-    prints = {f"ref-{number}": a_print(some_words(number)) for number in range(50)}
+    chance = np.random.default_rng(8)
+    prints = {
+        f"ref-{number}": replace(
+            a_print(some_words(number)), points=chance.uniform(0, 2.5, (POINTS, 4)).astype(np.float32)
+        )
+        for number in range(50)
+    }
     entries = [Entry(name, name, one) for name, one in prints.items()]
     shelf = Shelf.of(entries[:10], plan).with_added(entries[10:45]).with_added(entries[45:])
     assert all(len(one.points) for one in shelf.tables)

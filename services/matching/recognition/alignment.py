@@ -182,7 +182,7 @@ def spread_of(alignment: Alignment, target: Features, size_px: tuple[int, int]) 
     """Share of the SPREAD_CELLS x SPREAD_CELLS cells of a query (width, height) in which points meet."""
     met = target.points[alignment.partners[alignment.partners >= 0], :2]
     cells = np.clip(met * (SPREAD_CELLS / np.array(size_px)), 0, SPREAD_CELLS - 1).astype(np.int64)
-    return len(np.unique(cells, axis=0)) / SPREAD_CELLS**2
+    return len(np.unique(cells @ (1, SPREAD_CELLS))) / SPREAD_CELLS**2
 
 
 def tilted(alignment: Alignment, source: Features, target: Features, size_px: tuple[int, int]) -> Floats:

@@ -148,7 +148,7 @@ class _Near(NamedTuple):
 
 
 def _by_hash(shelf: Shelf, grey: Grey) -> Iterator[Candidate]:
-    """References whose hash is near one of the eight turns of the picture, or of what its flat borders leave."""
+    """References whose hash is near one of the eight turns of the picture or of another frame in it."""
     height, width = grey.shape
     for entry, frame, turn, distance in _near_hashes(shelf, _frames(grey)):
         upright = np.ascontiguousarray(turned(frame.grey, turn))
@@ -206,8 +206,8 @@ def _near_hashes(shelf: Shelf, frames: list[_Frame]) -> list[_Near]:
     left = [HASH_CANDIDATES_MAX] * len(frames)
     for distance, _, row, number, place in sorted(nearest_of.values()):
         frame, turn = divmod(row, TURNS)
-        entry = shelf.segments[number].entry(place)
-        if left[frame] and entry is not None:
+        # Many references may be near (one picture of many twins): only those with a place are read.
+        if left[frame] and (entry := shelf.segments[number].entry(place)) is not None:
             left[frame] -= 1
             found.append(_Near(entry, frames[frame], turn, distance))
     return found
