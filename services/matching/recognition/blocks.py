@@ -13,6 +13,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+from services.matching.recognition.edges import Edges, compare_edges
 from services.matching.recognition.geometry import inverse, scale_of, scaling
 from services.matching.recognition.staying import in_place
 from shared.fingerprints.area import shrunk_by_area
@@ -76,6 +77,10 @@ class Blocks:
     def in_place(self) -> tuple[Flags, Flags]:
         """Telling blocks that agree and stay in place, and those that agree and could be asked."""
         return in_place(self.view.soft, self.soft, self.telling & (self.grey > AGREES))
+
+    def edges(self, usable: Flags) -> Edges:
+        """How the thumbnail's edges run in the query, in the covered ones of these blocks."""
+        return compare_edges(self.view.soft, self.soft, self.covered & usable)
 
     @property
     def textured(self) -> Flags:

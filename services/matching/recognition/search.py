@@ -9,16 +9,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from services.matching.recognition.alignment import Alignment, align, grid_of, spread_of, tilted
-from services.matching.recognition.blocks import View, compare
 from services.matching.recognition.buckets import SEGMENTS, nearest
 from services.matching.recognition.evidence import (
+    DOUBT_FROM,
     IMPOSSIBLE,
-    Agreement,
     Candidate,
     explain_away,
     is_doubtful,
     is_plausible,
-    log_odds,
     log_odds_of_frames,
     log_odds_of_soft_part,
     may_be,
@@ -27,18 +25,16 @@ from services.matching.recognition.evidence import (
 from services.matching.recognition.geometry import (
     area,
     describe,
-    mapped_corners,
     mirror,
     region_of,
-    scale_of,
     scaling,
     shift,
-    stretch_of,
     unturned,
 )
 from services.matching.recognition.match import Match
+from services.matching.recognition.pair import STEPS_PX, Pair
 from services.matching.recognition.panels import Box, panels
-from services.matching.recognition.seen import ALIKE_MIN, corrected, look
+from services.matching.recognition.seen import ALIKE_MIN, look
 from services.matching.recognition.shelf import Entry, Shelf
 from services.matching.recognition.votes import PROPOSALS_MAX, Proposals, count_votes
 from shared.fingerprints import QueryFingerprint
@@ -54,8 +50,6 @@ WORTH_A_LOOK = 10.0  # votes plus tightly meeting points
 HASH_DISTANCE_MAX_BITS, FAR_HASH_DISTANCE_MAX_BITS = 32, 64  # frame on frame; enough to look closer
 HASH_CANDIDATES_MAX = 3  # of each frame
 TRIMMED_SHARE = 0.97
-STILL_PX = 0.25  # of the reference: a map that moved less is as good as it gets
-STEPS_PX = (3, 2, 2)  # around a point's place, in pixels of its level: each corrects the map once
 
 # Is told the seconds of processor time that a stage took.
 Spent = Callable[[Literal["global", "local"], float], None]
@@ -153,14 +147,14 @@ def _by_hash(shelf: Shelf, grey: Grey) -> Iterator[Candidate]:
     for entry, frame, turn, distance in _near_hashes(shelf, _frames(grey)):
         upright = np.ascontiguousarray(turned(frame.grey, turn))
         matrix = scaling(entry.fingerprint.size_px, upright.shape[::-1])
-        pair = _Pair(entry, upright)
+        pair = Pair(entry, upright)
         agreement = pair.agreement(matrix)
         odds = log_odds_of_frames(agreement) if distance <= HASH_DISTANCE_MAX_BITS else IMPOSSIBLE
-        if odds == IMPOSSIBLE and may_be(agreement):
+        if odds == IMPOSSIBLE and (may_be(agreement) or pair.edges(matrix).is_hopeful):
             agreement, matrix = pair.sharpened(agreement, matrix)
             seen = look(entry, upright, matrix, STEPS_PX[-1])
             if seen.alike.sum() >= ALIKE_MIN:
-                odds = pair.log_odds(agreement, matrix, seen.median_bits)
+                odds, agreement = pair.weighed(agreement, matrix, seen.median_bits)
         matrix = shift(frame.x_px, frame.y_px) @ unturned(turn, frame.grey.shape[::-1]) @ matrix
         region = region_of(matrix, entry.fingerprint.size_px, (width, height))
         yield Candidate(entry.reference_id, odds, agreement, matrix, region)
@@ -260,12 +254,12 @@ def _judged(
     entry: Entry, grey: Grey, alignment: Alignment, spread: float, matrix: Floats, *, mirrored: bool
 ) -> Candidate:
     """Compare the pixels, sharpen the map when in doubt, weigh the evidence. `grey`: the side that was aligned."""
-    pair = _Pair(entry, grey)
+    pair = Pair(entry, grey)
     agreement = pair.agreement(matrix)
     odds = pair.log_odds(agreement, matrix, alignment.median_bits)
-    if is_doubtful(agreement, odds):
+    if is_doubtful(agreement, odds) or (odds <= DOUBT_FROM and pair.edges(matrix).is_hopeful):
         agreement, matrix = pair.sharpened(agreement, matrix)
-        odds = pair.log_odds(agreement, matrix, alignment.median_bits)
+        odds, agreement = pair.weighed(agreement, matrix, alignment.median_bits)
     height, width = grey.shape
     if mirrored:
         matrix = mirror(width) @ matrix
@@ -273,39 +267,3 @@ def _judged(
     if odds == IMPOSSIBLE:
         odds = log_odds_of_soft_part(agreement, alignment, spread, area(region) / (width * height))
     return Candidate(entry.reference_id, odds, agreement, matrix, region)
-
-
-class _Pair:
-    """One reference and one query, to be compared under one map after the other (3 x 3, reference px to query px)."""
-
-    def __init__(self, entry: Entry, grey: Grey) -> None:
-        self._entry, self._grey = entry, grey
-        self._view = View(entry.fingerprint.thumbnail)
-
-    def agreement(self, matrix: Floats) -> Agreement:
-        """How the pixels agree under a map."""
-        blocks = compare(self._view, self._grey, matrix @ self._entry.unit)
-        return Agreement(0) if blocks is None else Agreement.of(blocks, self._entry.shared)
-
-    def log_odds(self, agreement: Agreement, matrix: Floats, median_bits: float) -> float:
-        """What an agreement under a map proves; see `evidence.log_odds`."""
-        if not agreement.is_enough:
-            return IMPOSSIBLE
-        stretch = stretch_of(matrix, self._entry.fingerprint.size_px)
-        return log_odds(agreement, median_bits, stretch, self._entry.shared_share)
-
-    def sharpened(self, agreement: Agreement, matrix: Floats) -> tuple[Agreement, Floats]:
-        """The best agreement among that of a map and of those to which the points correct it, and its map."""
-        latest, size = matrix, self._entry.fingerprint.size_px
-        for step_px in STEPS_PX:
-            seen = look(self._entry, self._grey, latest, step_px)
-            better = corrected(self._entry, seen, latest, step_px)
-            if better is None:
-                break
-            moved_px = np.abs(mapped_corners(better, size) - mapped_corners(latest, size)).max() / scale_of(latest)
-            latest, again = better, self.agreement(better)
-            if again.is_better(agreement):
-                agreement, matrix = again, better
-            if moved_px < STILL_PX:
-                break
-        return agreement, matrix

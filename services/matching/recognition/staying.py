@@ -24,6 +24,14 @@ SPREAD_MIN_PX = 0.03
 
 
 @compiled
+def step(xx: float, yy: float, xy: float, xd: float, yd: float) -> Floats:
+    """One step (3: x, y in px, grip) from the mean products of both slopes, and of the slopes with the difference."""
+    area = (xx + DAMPING) * (yy + DAMPING) - xy * xy
+    grip = 0.5 * (xx + yy - math.sqrt((xx - yy) * (xx - yy) + 4 * xy * xy))
+    return np.array([(xd * (yy + DAMPING) - yd * xy) / area, (yd * (xx + DAMPING) - xd * xy) / area, grip])
+
+
+@compiled
 def _moves(one: Grey, other: Grey, asked: Flags) -> Floats:
     """Maps (3, rows, columns): how far other's block lies from one's in x and y px, and its grip; 0 where not asked."""
     height, width = one.shape
@@ -55,10 +63,7 @@ def _moves(one: Grey, other: Grey, asked: Flags) -> Floats:
                     away = gain * (other[y, x] - mean_b) - (one[y, x] - mean_a)
                     xx, yy, xy, xd, yd = xx + u * u, yy + v * v, xy + u * v, xd + u * away, yd + v * away
             xx, yy, xy, xd, yd = xx / count, yy / count, xy / count, xd / count, yd / count
-            area = (xx + DAMPING) * (yy + DAMPING) - xy * xy
-            maps[0, row, column] = (xd * (yy + DAMPING) - yd * xy) / area
-            maps[1, row, column] = (yd * (xx + DAMPING) - xd * xy) / area
-            maps[2, row, column] = 0.5 * (xx + yy - math.sqrt((xx - yy) * (xx - yy) + 4 * xy * xy))
+            maps[:, row, column] = step(xx, yy, xy, xd, yd)
     return maps
 
 
@@ -67,9 +72,16 @@ def in_place(one: Grey, other: Grey, agreeing: Flags) -> tuple[Flags, Flags]:
 
     Of too few that can be asked none is known to stay.
     """
-    moves = _moves(one, other, agreeing)
-    held = agreeing & (moves[2] > GRIP_MIN)
-    stays = np.zeros_like(agreeing)
+    return staying(_moves(one, other, agreeing), agreeing)
+
+
+def staying(moves: Floats, asked: Flags) -> tuple[Flags, Flags]:
+    """Which asked blocks did not move by themselves, and which could be asked.
+
+    moves: maps (3, rows, columns) of how far each lies from its place in x and y px, and of its grip.
+    """
+    held = asked & (moves[2] > GRIP_MIN)
+    stays = np.zeros_like(asked)
     if held.sum() >= BLOCKS_MIN:
         stays[held] = _own_moves(moves[:2, held].T, np.argwhere(held).astype(np.float64)) < MOVED_MAX_PX
     return stays, held

@@ -1,0 +1,197 @@
+"""Edges: a copy beneath letters and lines is known by what still runs where it ran."""
+
+import io
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from services.matching.recognition.edge_evidence import EDGES_LOG_ODDS, EdgeAgreement, log_odds_of_edges
+from services.matching.recognition.edges import Edges, compare_edges
+from services.matching.recognition.evidence import IMPOSSIBLE, probability
+from services.matching.recognition.search import search_shelf
+from services.matching.recognition.shelf import Entry, Shelf
+from services.matching.recognition.tables import EXACT
+from shared.fingerprints import Fingerprint, Picture, decode, fingerprint_query, fingerprint_reference
+from shared.fingerprints.compiled import Grey
+
+ALL = EdgeAgreement(edged=120, some=1.0, most=0.9, held=100, in_place=60)
+OVERLAID = EdgeAgreement(edged=120, some=0.9, most=0.6, held=60, in_place=40)
+
+
+# --- blocks --------------------------------------------------------------------------------------------------
+
+
+def a_scene(seed: int = 1) -> Grey:
+    """Soft texture everywhere, 192 px wide and 144 high."""
+    noise = np.random.default_rng(seed).integers(0, 255, (144, 192)).astype(np.float32)
+    soft = cv2.GaussianBlur(noise, (0, 0), 2.5)
+    return np.clip(128 + 4 * (soft - soft.mean()), 0, 255).astype(np.uint8)
+
+
+def ruled(scene: Grey) -> Grey:
+    """Lines of 3 px over all of it, so that none of its blocks is free of them."""
+    lined = scene.copy()
+    for x in range(-144, 192, 32):
+        cv2.line(lined, (x, 0), (x + 144, 144), 20, 3)
+    return lined
+
+
+def edges_of(own: Grey, query: Grey) -> Edges:
+    return compare_edges(own, query, np.ones((own.shape[0] // 12 - 1, own.shape[1] // 12 - 1), np.bool_))
+
+
+def share_in_place(edges: Edges) -> float:
+    stays, held = edges.in_place
+    return float(stays.sum() / max(1, held.sum()))
+
+
+def test_a_copy_has_all_edges_in_place() -> None:
+    edges = edges_of(a_scene(), a_scene())
+    assert edges.edged.all()
+    assert edges.share.min() > 0.99
+    assert share_in_place(edges) == 1.0
+
+
+def test_light_and_contrast_change_no_direction() -> None:
+    edges = edges_of(a_scene(), (a_scene() * 0.5 + 90).astype(np.uint8))
+    assert edges.share.mean() > 0.95
+    assert share_in_place(edges) > 0.95
+
+
+def test_between_lines_the_edges_stay_in_place() -> None:
+    edges = edges_of(a_scene(), ruled(a_scene()))
+    assert 0.3 < edges.share.mean() < 0.8
+    assert share_in_place(edges) > 0.6
+
+
+def test_another_scene_beneath_the_same_lines_has_few_of_the_edges() -> None:
+    edges = edges_of(a_scene(), ruled(a_scene(2)))
+    assert edges.share.mean() < 0.25
+
+
+def test_a_negative_runs_the_other_way() -> None:
+    assert edges_of(a_scene(), 255 - a_scene()).share.max() == 0
+
+
+def test_what_moved_by_itself_does_not_stay() -> None:
+    y, x = np.mgrid[0:144, 0:192].astype(np.float32)
+    again = cv2.remap(a_scene(), x + 0.9 * np.sin(y / 14), y + 0.9 * np.cos(x / 17), cv2.INTER_LINEAR)
+    edges = edges_of(a_scene(), again.astype(np.uint8))
+    assert edges.share.mean() > 0.5
+    assert share_in_place(edges) < 0.4
+
+
+def test_a_flat_picture_has_no_edges() -> None:
+    flat = np.full((144, 192), 90, np.uint8)
+    edges = edges_of(flat, a_scene())
+    assert not edges.edged.any()
+    assert edges.share.max() == 0
+    assert not edges.in_place[1].any()
+
+
+def test_blocks_that_are_not_usable_are_not_asked() -> None:
+    usable = np.zeros((11, 15), np.bool_)
+    usable[:, :4] = True
+    edges = compare_edges(a_scene(), a_scene(), usable)
+    assert not edges.edged[:, 4:].any()
+    assert not edges.in_place[1][:, 4:].any()
+
+
+# --- what they prove -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("agreement", [ALL, OVERLAID], ids=["all", "overlaid"])
+def test_enough_edges_prove_a_copy(agreement: EdgeAgreement) -> None:
+    assert log_odds_of_edges(agreement, 40, 0.0) == EDGES_LOG_ODDS
+
+
+@pytest.mark.parametrize(
+    "weaker",
+    [
+        replace(ALL, edged=29, held=29, in_place=29),
+        replace(ALL, held=15, in_place=15),
+        replace(ALL, most=0.79, some=0.79),
+        replace(ALL, in_place=29),
+        replace(OVERLAID, edged=39),
+        replace(OVERLAID, held=19, in_place=19),
+        replace(OVERLAID, in_place=26),
+        replace(OVERLAID, some=0.79),
+        replace(OVERLAID, most=0.49),
+    ],
+)
+def test_each_lack_leaves_it_unproven(weaker: EdgeAgreement) -> None:
+    assert log_odds_of_edges(weaker, 40, 0.0) == IMPOSSIBLE
+
+
+def test_points_that_are_far_apart_leave_it_unproven() -> None:
+    assert log_odds_of_edges(ALL, 56, 0.0) == IMPOSSIBLE
+    assert log_odds_of_edges(OVERLAID, 51, 0.0) == IMPOSSIBLE
+
+
+def test_beside_known_marks_some_edges_are_not_enough() -> None:
+    assert log_odds_of_edges(OVERLAID, 40, 0.31) == IMPOSSIBLE
+    assert log_odds_of_edges(ALL, 40, 0.31) == EDGES_LOG_ODDS
+
+
+# --- the whole way -------------------------------------------------------------------------------------------
+
+
+def a_picture(seed: int) -> Image.Image:
+    """Shapes of all sizes on soft light."""
+    chance = np.random.default_rng(seed)
+    light = cv2.resize(chance.integers(60, 200, (4, 5)).astype(np.float32), (640, 480), interpolation=cv2.INTER_CUBIC)
+    picture = Image.fromarray(np.clip(light, 0, 255).astype(np.uint8)).convert("RGB")
+    pen = ImageDraw.Draw(picture)
+    for _ in range(160):
+        x, y = chance.uniform(0, 640), chance.uniform(0, 480)
+        wide, high = chance.uniform(8, 70, 2)
+        draw = pen.ellipse if chance.random() < 0.5 else pen.rectangle
+        draw((x, y, x + wide, y + high), fill=tuple(chance.integers(30, 225, 3).tolist()))
+    return picture
+
+
+def written_over(picture: Image.Image) -> Image.Image:
+    """Lines of large letters over the whole width and height."""
+    over = picture.copy()
+    pen, font = ImageDraw.Draw(over), ImageFont.load_default(30)
+    for line in range(12):
+        pen.text((10, 4 + 40 * line), "the look of the week is here again", font=font, fill="white")
+    return over
+
+
+def decoded(image: Image.Image) -> Picture:
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=85)
+    picture = decode(stream.getvalue())
+    assert isinstance(picture, Picture)
+    return picture
+
+
+def a_shelf(*seeds: int) -> Shelf:
+    made = {seed: fingerprint_reference(decoded(a_picture(seed))) for seed in seeds}
+    return Shelf.of(
+        [Entry(f"ref-{seed}", f"twin-{seed}", one) for seed, one in made.items() if isinstance(one, Fingerprint)], EXACT
+    )
+
+
+def test_a_copy_written_over_from_top_to_bottom_is_found_by_its_edges() -> None:
+    shelf = a_shelf(*range(1, 9))
+    found = [
+        search_shelf(shelf, fingerprint_query(decoded(written_over(a_picture(seed)))), lambda *_: None)
+        for seed in range(1, 9)
+    ]
+    assert [[match.reference_id for match in matches] for matches in found] == [[f"ref-{seed}"] for seed in range(1, 9)]
+    # No other rule gives exactly this.
+    by_edges = [matches[0] for matches in found if matches[0].score == round(probability(EDGES_LOG_ODDS), 4)]
+    assert by_edges
+    assert all(match.covered_share > 0.1 for match in by_edges)
+
+
+def test_other_pictures_with_the_same_letters_are_not_found() -> None:
+    shelf = a_shelf(*range(1, 9))
+    for stranger in range(20, 28):
+        query = fingerprint_query(decoded(written_over(a_picture(stranger))))
+        assert search_shelf(shelf, query, lambda *_: None) == []
