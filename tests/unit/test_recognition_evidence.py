@@ -147,9 +147,14 @@ def meeting(points: int = 60, *, bits: float = 28, tight: float = 0.55) -> Align
 
 
 def soft_odds(
-    agreement: Agreement = SOFT, alignment: Alignment | None = None, spread: float = 0.3, cover: float = 1.0
+    agreement: Agreement = SOFT,
+    alignment: Alignment | None = None,
+    *,
+    spread: float = 0.3,
+    cover: float = 1.0,
+    marked: float = 0.0,
 ) -> float:
-    return log_odds_of_soft_part(agreement, alignment or meeting(), spread, cover)
+    return log_odds_of_soft_part(agreement, alignment or meeting(), spread, cover, marked)
 
 
 def test_of_a_soft_part_the_points_prove_what_the_few_blocks_cannot() -> None:
@@ -160,23 +165,29 @@ def test_of_a_soft_part_the_points_prove_what_the_few_blocks_cannot() -> None:
 @pytest.mark.parametrize(
     "agreement",
     [
-        replace(SOFT, blocks=1),
-        replace(SOFT, blocks=8),
-        replace(SOFT, grey=0.8),
-        replace(SOFT, details=0.8),
+        replace(SOFT, blocks=0),
+        replace(SOFT, blocks=20),
+        replace(SOFT, grey=0.79),
+        replace(SOFT, details=0.39),
     ],
-    ids=["too few blocks", "enough blocks for the rule of all others", "one disagrees", "details disagree"],
+    ids=["nothing tells", "enough blocks to tell by", "too many disagree", "details disagree"],
 )
-def test_a_soft_part_agrees_in_every_one_of_its_few_blocks(agreement: Agreement) -> None:
+def test_in_a_soft_part_most_of_its_few_blocks_agree(agreement: Agreement) -> None:
     assert soft_odds(agreement) == IMPOSSIBLE
 
 
-def test_a_soft_part_needs_many_close_points_in_more_than_a_corner() -> None:
-    assert soft_odds(alignment=meeting(20)) == IMPOSSIBLE
-    assert soft_odds(alignment=meeting(bits=54)) == IMPOSSIBLE
-    assert soft_odds(alignment=meeting(tight=0.17)) == IMPOSSIBLE
-    assert soft_odds(spread=0.12) == IMPOSSIBLE
-    assert soft_odds(cover=0.6) == IMPOSSIBLE
+def test_a_soft_part_needs_many_points_or_close_ones_in_more_than_a_corner() -> None:
+    assert soft_odds(alignment=meeting(bits=41)) == IMPOSSIBLE
+    assert soft_odds(alignment=meeting(tight=0.34)) == IMPOSSIBLE
+    assert soft_odds(cover=0.89) == IMPOSSIBLE
+    assert soft_odds(marked=0.76) == IMPOSSIBLE
+    many, few = meeting(30, bits=40), meeting(9, bits=35)
+    assert soft_odds(alignment=many, spread=0.15) > THRESHOLD
+    assert soft_odds(alignment=many, spread=0.12) == IMPOSSIBLE
+    assert soft_odds(alignment=meeting(29, bits=36)) == IMPOSSIBLE
+    assert soft_odds(alignment=few, spread=0.08) > THRESHOLD
+    assert soft_odds(alignment=few, spread=0.04) == IMPOSSIBLE
+    assert soft_odds(alignment=meeting(8, bits=20)) == IMPOSSIBLE
 
 
 def test_the_spread_of_meeting_points_is_told_by_cells() -> None:

@@ -13,6 +13,7 @@ from services.matching.recognition.buckets import SEGMENTS, nearest
 from services.matching.recognition.evidence import (
     DOUBT_FROM,
     IMPOSSIBLE,
+    THRESHOLD,
     Candidate,
     explain_away,
     is_doubtful,
@@ -264,6 +265,7 @@ def _judged(
     if mirrored:
         matrix = mirror(width) @ matrix
     region = region_of(matrix, entry.fingerprint.size_px, (width, height))
-    if odds == IMPOSSIBLE:
-        odds = log_odds_of_soft_part(agreement, alignment, spread, area(region) / (width * height))
+    if odds <= THRESHOLD:
+        covered_share = area(region) / (width * height)
+        odds = max(odds, log_odds_of_soft_part(agreement, alignment, spread, covered_share, entry.shared_share))
     return Candidate(entry.reference_id, odds, agreement, matrix, region)
