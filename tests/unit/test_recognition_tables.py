@@ -84,7 +84,7 @@ def test_closeness_is_told_in_bits_of_a_whole_descriptor(plan: Plan) -> None:
 
 
 def test_more_references_crowd_a_bucket_later() -> None:
-    sizes = [1, 2_000, 10_000, 20_000, 80_000]
+    sizes = [1, 500, 2_000, 10_000, 20_000, 80_000]
     limits = [EXACT.crowded_among(size) for size in sizes]
     assert limits == sorted(limits)
     assert limits[0] == limits[1] == CROWDED_MIN

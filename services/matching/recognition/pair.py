@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from services.matching.recognition.blocks import View, compare
+from services.matching.recognition.blocks import Blocks, View, compare
 from services.matching.recognition.edge_evidence import EdgeAgreement, log_odds_of_edges
 from services.matching.recognition.evidence import IMPOSSIBLE, THRESHOLD, Agreement, log_odds
 from services.matching.recognition.geometry import mapped_corners, scale_of, stretch_of
@@ -24,10 +24,17 @@ class Pair:
     def __init__(self, entry: Entry, grey: Grey) -> None:
         self._entry, self._grey = entry, grey
         self._view = View(entry.fingerprint.thumbnail)
+        self._latest: tuple[Floats | None, Blocks | None] = None, None
+
+    def _blocks(self, matrix: Floats) -> Blocks | None:
+        """The blocks under a map; those of the last one are kept, because its edges may be asked, too."""
+        if matrix is not self._latest[0]:
+            self._latest = matrix, compare(self._view, self._grey, matrix @ self._entry.unit)
+        return self._latest[1]
 
     def agreement(self, matrix: Floats) -> Agreement:
         """How the pixels agree under a map."""
-        blocks = compare(self._view, self._grey, matrix @ self._entry.unit)
+        blocks = self._blocks(matrix)
         return Agreement(0) if blocks is None else Agreement.of(blocks, self._entry.shared)
 
     def log_odds(self, agreement: Agreement, matrix: Floats, median_bits: float) -> float:
@@ -39,7 +46,7 @@ class Pair:
 
     def edges(self, matrix: Floats) -> EdgeAgreement:
         """How the edges run under a map."""
-        blocks = compare(self._view, self._grey, matrix @ self._entry.unit)
+        blocks = self._blocks(matrix)
         return EdgeAgreement(0) if blocks is None else EdgeAgreement.of(blocks, self._entry.shared)
 
     def weighed(self, agreement: Agreement, matrix: Floats, median_bits: float) -> tuple[float, Agreement]:
