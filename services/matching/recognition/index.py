@@ -13,6 +13,7 @@ import numpy as np
 
 from services.matching.recognition import saved
 from services.matching.recognition.blocks import View, own_texture
+from services.matching.recognition.edges import compare_edges
 from services.matching.recognition.lookalikes import with_lookalikes
 from services.matching.recognition.match import Match
 from services.matching.recognition.search import Spent, candidates, search_shelf
@@ -199,6 +200,7 @@ def warm_up() -> None:
     if isinstance(made, TooPlain):
         return
     distances_at(noise, Features(made.points, made.descriptors), AROUND)
+    _ = compare_edges(noise, noise, np.ones_like(noise[12::12, 12::12], np.bool_)).in_place
     index = ReferenceIndex()
     index.add("warm", "one", True, made)
     index.add("up", "other", True, made)
