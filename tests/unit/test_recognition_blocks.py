@@ -73,3 +73,25 @@ def test_of_a_hopeful_pair_everything_is_asked() -> None:
     assert min(agreement.grey, agreement.details, agreement.median_grey) > 0.9
     assert agreement.in_place > agreement.moved
     assert agreement.different == 0
+
+
+def laid(own: np.ndarray, query: np.ndarray, matrix: np.ndarray) -> Agreement:
+    blocks = compare(View(own), query, matrix)
+    assert blocks is not None
+    return Agreement.of(blocks, None)
+
+
+def test_the_middle_is_told_apart_from_what_frames_it() -> None:
+    own, other = a_picture(192, 144), a_picture(192, 144, seed=2)
+    framed = own.copy()
+    framed[28:116, 38:154] = other[28:116, 38:154]
+    assert laid(own, own, np.eye(3)).middle == 1.0
+    in_a_frame = laid(own, framed, np.eye(3))
+    assert in_a_frame.grey > 0.4
+    assert in_a_frame.middle < 0.1
+
+
+def test_of_a_middle_out_of_view_nothing_is_said() -> None:
+    own = a_picture(192, 144)
+    corner = np.ascontiguousarray(own[:96, :72])
+    assert laid(own, corner, np.eye(3)).middle == 1.0

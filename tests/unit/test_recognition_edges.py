@@ -118,8 +118,10 @@ def test_enough_edges_prove_a_copy(agreement: EdgeAgreement) -> None:
         replace(OVERLAID, edged=39),
         replace(OVERLAID, held=19, in_place=19),
         replace(OVERLAID, in_place=26),
-        replace(OVERLAID, some=0.79),
+        replace(OVERLAID, some=0.84),
         replace(OVERLAID, most=0.49),
+        replace(OVERLAID, middle=0.69),
+        replace(ALL, middle=0.69),
     ],
 )
 def test_each_lack_leaves_it_unproven(weaker: EdgeAgreement) -> None:

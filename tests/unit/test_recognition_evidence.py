@@ -7,6 +7,7 @@ import pytest
 
 from services.matching.recognition.alignment import Alignment, spread_of
 from services.matching.recognition.evidence import (
+    BEYOND_DOUBT,
     IMPOSSIBLE,
     THRESHOLD,
     WEIGHTS,
@@ -14,6 +15,7 @@ from services.matching.recognition.evidence import (
     Candidate,
     explain_away,
     is_doubtful,
+    is_plausible,
     log_odds,
     log_odds_of_soft_part,
     may_be,
@@ -136,6 +138,16 @@ def test_the_stretch_of_a_tilted_map_is_that_of_the_middle() -> None:
     flat = [point[:2] / point[2] for point in there]
     along, across = (np.linalg.norm((one - flat[0]) / step) for one in flat[1:])
     assert stretch_of(tilted, (200, 100)) == pytest.approx(max(along, across) / min(along, across), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("middle", "odds_above", "plausible"),
+    [(0.5, 0.0, True), (0.1, -0.1, False), (0.1, 0.1, True)],
+    ids=["the middle is there", "it is not, and the rest proves little", "the rest is beyond doubt"],
+)
+def test_a_frame_around_another_middle_is_no_copy(middle: float, odds_above: float, plausible: bool) -> None:
+    frame = Candidate("ref", BEYOND_DOUBT + odds_above, replace(COPY, middle=middle), np.eye(3), (0, 0, 100, 100))
+    assert is_plausible(frame, (100, 100)) is plausible
 
 
 SOFT = Agreement(blocks=5, grey=1.0, grey_closely=1.0, details=1.0, details_closely=0.8, median_grey=0.97)

@@ -28,6 +28,7 @@ TEXTURE_MIN, QUERY_TEXTURE_MIN = 12.0, 40.0
 SCALE_MIN, SCALE_MAX = 0.05, 12.0
 SHRUNK_FROM, SHRUNK_SIDE_MIN_PX = 1.2, 8
 TILT_MIN = 1e-12
+RIM_SHARE = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +78,15 @@ class Blocks:
     def in_place(self) -> tuple[Flags, Flags]:
         """Telling blocks that agree and stay in place, and those that agree and could be asked."""
         return in_place(self.view.soft, self.soft, self.telling & (self.grey > AGREES))
+
+    @property
+    def middle(self) -> Flags:
+        """Blocks of the middle of the thumbnail: RIM_SHARE of either side is left out at every edge."""
+        rows, columns = self.covered.shape
+        flags = np.zeros((rows, columns), np.bool_)
+        top, left = math.ceil(RIM_SHARE * rows), math.ceil(RIM_SHARE * columns)
+        flags[top : rows - top, left : columns - left] = True
+        return flags
 
     def edges(self, usable: Flags) -> Edges:
         """How the thumbnail's edges run in the query, in the covered ones of these blocks."""

@@ -12,12 +12,13 @@ from shared.fingerprints.compiled import Flags
 
 # What lies over a whole copy, or shines through it, spoils its blocks but not its edges. Either nearly all blocks show
 # them and enough of those stay in place; or most show some of them, half of them most, and many stay. Of false pairs of
-# nine seeds, three sets of other edits and three of large marks the nearest have .79 and .31 (together 1.1) on a second
-# photograph of a street, and marks that both have .76 with some, .56 with most, and 45 bits.
+# nine seeds, three sets of other edits and four of large marks the nearest have .79 and .31 (together 1.1) on a second
+# photograph of a street, and marks that both have .80 with some, .57 with most, 35 bits, but .55 in the middle.
 EDGES_LOG_ODDS, EDGES_SOME, EDGES_MOST = 2.0, 0.25, 0.5
 ALL_EDGED_MIN, ALL_HELD_MIN, ALL_SHARE_MIN, ALL_STAYING_MIN, ALL_BITS_MAX = 30, 16, 0.8, 1.2, 55.0
 OVERLAID_EDGED_MIN, OVERLAID_HELD_MIN, OVERLAID_STAYING_MIN, OVERLAID_BITS_MAX = 40, 20, 0.45, 50.0
-OVERLAID_SOME_MIN, OVERLAID_MOST_MIN, OVERLAID_MARKED_MAX = 0.8, 0.5, 0.3
+OVERLAID_SOME_MIN, OVERLAID_MOST_MIN, OVERLAID_MARKED_MAX = 0.85, 0.5, 0.3
+MIDDLE_SOME_MIN = 0.7
 EDGES_HOPEFUL_MIN = 0.35
 
 
@@ -27,7 +28,7 @@ class EdgeAgreement:
 
     some, most: shares of these blocks in which more than a quarter, or half, of the edges runs the same way; held: how
     many of them could be asked whether they stay in place, in_place: how many of those do; 0 where that would prove
-    nothing.
+    nothing. middle: as `some`, of the blocks in the middle; 1 where none of them has edges.
     """
 
     edged: int
@@ -35,6 +36,7 @@ class EdgeAgreement:
     most: float = 0.0
     held: int = 0
     in_place: int = 0
+    middle: float = 1.0
 
     @classmethod
     def of(cls, blocks: Blocks, shared: Flags | None) -> EdgeAgreement:
@@ -47,7 +49,9 @@ class EdgeAgreement:
         if found.most < OVERLAID_MOST_MIN:
             return found
         stays, held = edges.in_place
-        return replace(found, held=int(held.sum()), in_place=int(stays.sum()))
+        middle = edges.share[edges.edged & blocks.middle]
+        shown = float((middle > EDGES_SOME).mean()) if len(middle) else 1.0
+        return replace(found, held=int(held.sum()), in_place=int(stays.sum()), middle=shown)
 
     @property
     def is_hopeful(self) -> bool:
@@ -58,8 +62,11 @@ class EdgeAgreement:
 def log_odds_of_edges(edges: EdgeAgreement, median_bits: float, marked_share: float) -> float:
     """Log odds of a pair whose blocks prove nothing, by its edges; median_bits and marked_share as in `log_odds`.
 
-    Where a reference is known to share marks with other twins, the edges of another mark may be what agrees.
+    Where a reference is known to share marks with other twins, the edges of another mark may be what agrees; where the
+    middle shows others, those of a frame or a cover.
     """
+    if edges.middle < MIDDLE_SOME_MIN:
+        return IMPOSSIBLE
     if _nearly_all(edges) and median_bits <= ALL_BITS_MAX:
         return EDGES_LOG_ODDS
     if _under_something(edges) and median_bits <= OVERLAID_BITS_MAX and marked_share <= OVERLAID_MARKED_MAX:

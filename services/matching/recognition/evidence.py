@@ -33,6 +33,9 @@ DOUBT_FROM, DOUBT_TO = -4.0, 3.0
 # Of the kit's copies that were found (two seeds), .42 of the blocks agreed at least, before any map was sharpened; of
 # 96 in 100 false candidates fewer than this agree, and nothing more is asked about those.
 HOPEFUL_SHARE_MIN = 0.3
+# Eight false matches of frames and covers show .15 of their middle at most, seven with log odds up to 2.3. Copies that
+# show so little of it without being beyond doubt lie beneath large codes: one in 120 of those found.
+MIDDLE_SHARE_MIN, MIDDLE_BLOCKS_MIN, MIDDLE_COVERED_MIN, BEYOND_DOUBT = 0.17, 12, 0.6, 2.75
 MARKED_SHARE = 0.1
 KEPT_BLOCKS_SHARE = 0.8
 MANY_BLOCKS = 60
@@ -54,6 +57,7 @@ class Agreement:
     in_place: how many of them agree and stay in place, moved: how many agree and do not; 0 where too little agrees.
     Where `grey` is below HOPEFUL_SHARE_MIN, nothing but it and `blocks` was measured, and the others are 0.
     different: the share of them that show something else: what lies over a copy, or another picture in the same frame.
+    middle: the share of the telling blocks in the middle that agree; 1 where the query has too little of it to say.
     """
 
     blocks: int
@@ -65,6 +69,7 @@ class Agreement:
     in_place: int = 0
     moved: int = 0
     different: float = 0.0
+    middle: float = 1.0
 
     @property
     def is_enough(self) -> bool:
@@ -100,6 +105,7 @@ class Agreement:
             float((details > AGREES_CLOSELY).mean()),
             float(np.median(grey)),
             different=_different_share(blocks, telling),
+            middle=_middle_share(blocks, telling),
         )
         if not found.is_enough:
             return found  # what stays in place would change nothing
@@ -112,6 +118,14 @@ def _different_share(blocks: Blocks, telling: Flags) -> float:
     texture = np.maximum(blocks.own_texture, blocks.query_texture)[telling]
     unlike = (blocks.grey[telling] < DIFFERS_GREY) & (blocks.details[telling] < DIFFERS_DETAILS)
     return float((unlike & (texture > DIFFERS_TEXTURE_MIN)).mean())
+
+
+def _middle_share(blocks: Blocks, telling: Flags) -> float:
+    """Share of the telling blocks in the middle that agree; 1 where it is not in view or too little of it tells."""
+    here = telling & blocks.middle
+    if here.sum() < MIDDLE_BLOCKS_MIN or blocks.covered[blocks.middle].mean() < MIDDLE_COVERED_MIN:
+        return 1.0
+    return float((blocks.grey[here] > AGREES).mean())
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,8 +219,13 @@ def probability(log_odds_value: float) -> float:
 
 
 def is_plausible(candidate: Candidate, query_px: tuple[int, int]) -> bool:
-    """Few blocks count only as a crop: the reference then covers most of the query."""
+    """Few blocks count only as a crop: the reference then covers most of the query.
+
+    And where the middle is in view but shows something else, a frame or the lines of a cover may be all that is shared.
+    """
     if candidate.log_odds <= THRESHOLD:
+        return False
+    if candidate.agreement.middle < MIDDLE_SHARE_MIN and candidate.log_odds < BEYOND_DOUBT:
         return False
     if candidate.agreement.blocks >= FEW_BLOCKS:
         return True

@@ -56,7 +56,9 @@ class Pair:
             return odds, agreement
         edges = self.edges(matrix)
         by_edges = log_odds_of_edges(edges, median_bits, self._entry.shared_share)
-        return (odds, agreement) if by_edges <= odds else (by_edges, replace(agreement, different=1 - edges.most))
+        if by_edges <= odds:
+            return odds, agreement
+        return by_edges, replace(agreement, different=1 - edges.most, middle=edges.middle)
 
     def sharpened(self, agreement: Agreement, matrix: Floats) -> tuple[Agreement, Floats]:
         """The best agreement among that of a map and of those to which the points correct it, and its map."""
