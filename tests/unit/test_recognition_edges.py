@@ -1,6 +1,5 @@
 """Edges: a copy beneath letters and lines is known by what still runs where it ran."""
 
-import io
 from dataclasses import replace
 
 import cv2
@@ -12,23 +11,15 @@ from services.matching.recognition.edge_evidence import EDGES_LOG_ODDS, EdgeAgre
 from services.matching.recognition.edges import Edges, compare_edges
 from services.matching.recognition.evidence import IMPOSSIBLE, probability
 from services.matching.recognition.search import search_shelf
-from services.matching.recognition.shelf import Entry, Shelf
-from services.matching.recognition.tables import EXACT
-from shared.fingerprints import Fingerprint, Picture, decode, fingerprint_query, fingerprint_reference
+from shared.fingerprints import fingerprint_query
 from shared.fingerprints.compiled import Grey
+from tests.drawn import a_picture, a_scene, a_shelf, decoded, shown
 
 ALL = EdgeAgreement(edged=120, some=1.0, most=0.9, held=100, in_place=60)
 OVERLAID = EdgeAgreement(edged=120, some=0.9, most=0.6, held=60, in_place=40)
 
 
 # --- blocks --------------------------------------------------------------------------------------------------
-
-
-def a_scene(seed: int = 1) -> Grey:
-    """Soft texture everywhere, 192 px wide and 144 high."""
-    noise = np.random.default_rng(seed).integers(0, 255, (144, 192)).astype(np.float32)
-    soft = cv2.GaussianBlur(noise, (0, 0), 2.5)
-    return np.clip(128 + 4 * (soft - soft.mean()), 0, 255).astype(np.uint8)
 
 
 def ruled(scene: Grey) -> Grey:
@@ -141,18 +132,8 @@ def test_beside_known_marks_some_edges_are_not_enough() -> None:
 # --- the whole way -------------------------------------------------------------------------------------------
 
 
-def a_picture(seed: int) -> Image.Image:
-    """Shapes of all sizes on soft light."""
-    chance = np.random.default_rng(seed)
-    light = cv2.resize(chance.integers(60, 200, (4, 5)).astype(np.float32), (640, 480), interpolation=cv2.INTER_CUBIC)
-    picture = Image.fromarray(np.clip(light, 0, 255).astype(np.uint8)).convert("RGB")
-    pen = ImageDraw.Draw(picture)
-    for _ in range(160):
-        x, y = chance.uniform(0, 640), chance.uniform(0, 480)
-        wide, high = chance.uniform(8, 70, 2)
-        draw = pen.ellipse if chance.random() < 0.5 else pen.rectangle
-        draw((x, y, x + wide, y + high), fill=tuple(chance.integers(30, 225, 3).tolist()))
-    return picture
+def a_wide_picture(seed: int) -> Image.Image:
+    return a_picture(seed, 640, 480)
 
 
 def written_over(picture: Image.Image) -> Image.Image:
@@ -164,25 +145,10 @@ def written_over(picture: Image.Image) -> Image.Image:
     return over
 
 
-def decoded(image: Image.Image) -> Picture:
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=85)
-    picture = decode(stream.getvalue())
-    assert isinstance(picture, Picture)
-    return picture
-
-
-def a_shelf(*seeds: int) -> Shelf:
-    made = {seed: fingerprint_reference(decoded(a_picture(seed))) for seed in seeds}
-    return Shelf.of(
-        [Entry(f"ref-{seed}", f"twin-{seed}", one) for seed, one in made.items() if isinstance(one, Fingerprint)], EXACT
-    )
-
-
 def test_a_copy_written_over_from_top_to_bottom_is_found_by_its_edges() -> None:
-    shelf = a_shelf(*range(1, 9))
+    shelf = a_shelf(a_wide_picture, range(1, 9))
     found = [
-        search_shelf(shelf, fingerprint_query(decoded(written_over(a_picture(seed)))), lambda *_: None)
+        search_shelf(shelf, fingerprint_query(decoded(written_over(a_wide_picture(seed)))), lambda *_: None)
         for seed in range(1, 9)
     ]
     assert [[match.reference_id for match in matches] for matches in found] == [[f"ref-{seed}"] for seed in range(1, 9)]
@@ -193,7 +159,6 @@ def test_a_copy_written_over_from_top_to_bottom_is_found_by_its_edges() -> None:
 
 
 def test_other_pictures_with_the_same_letters_are_not_found() -> None:
-    shelf = a_shelf(*range(1, 9))
+    shelf = a_shelf(a_wide_picture, range(1, 9))
     for stranger in range(20, 28):
-        query = fingerprint_query(decoded(written_over(a_picture(stranger))))
-        assert search_shelf(shelf, query, lambda *_: None) == []
+        assert shown(shelf, decoded(written_over(a_wide_picture(stranger)))) == []

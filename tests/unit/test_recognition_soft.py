@@ -1,16 +1,13 @@
 """Small parts of soft pictures: few blocks tell anything, and the points decide."""
 
-import io
-
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
 from services.matching.recognition.evidence import SOFT_LOG_ODDS, probability
 from services.matching.recognition.search import search_shelf
-from services.matching.recognition.shelf import Entry, Shelf
-from services.matching.recognition.tables import EXACT
-from shared.fingerprints import Fingerprint, Picture, decode, fingerprint_query, fingerprint_reference
+from shared.fingerprints import fingerprint_query
+from tests.drawn import a_shelf, encoded, read, shown
 
 WIDTH, HEIGHT = 640, 480
 PART = (160, 120, 448, 336)
@@ -30,25 +27,10 @@ def a_soft_picture(seed: int) -> Image.Image:
     return picture
 
 
-def decoded(image: Image.Image) -> Picture:
-    stream = io.BytesIO()
-    image.save(stream, "PNG")
-    picture = decode(stream.getvalue())
-    assert isinstance(picture, Picture)
-    return picture
-
-
-def a_shelf(*seeds: int) -> Shelf:
-    made = {seed: fingerprint_reference(decoded(a_soft_picture(seed))) for seed in seeds}
-    return Shelf.of(
-        [Entry(f"ref-{seed}", f"twin-{seed}", one) for seed, one in made.items() if isinstance(one, Fingerprint)], EXACT
-    )
-
-
 def test_a_small_part_of_a_soft_picture_is_found_by_its_points() -> None:
-    shelf = a_shelf(*range(1, 9))
+    shelf = a_shelf(a_soft_picture, range(1, 9))
     assert len(shelf) == 8
-    part = fingerprint_query(decoded(a_soft_picture(4).crop(PART)))
+    part = fingerprint_query(read(encoded(a_soft_picture(4).crop(PART), "PNG")))
     matches = search_shelf(shelf, part, lambda *_: None)
     assert [match.reference_id for match in matches] == ["ref-4"]
     # No other rule gives exactly this.
@@ -57,7 +39,6 @@ def test_a_small_part_of_a_soft_picture_is_found_by_its_points() -> None:
 
 
 def test_a_small_part_of_another_soft_picture_is_not() -> None:
-    shelf = a_shelf(*range(1, 9))
+    shelf = a_shelf(a_soft_picture, range(1, 9))
     for stranger in range(20, 26):
-        part = fingerprint_query(decoded(a_soft_picture(stranger).crop(PART)))
-        assert search_shelf(shelf, part, lambda *_: None) == []
+        assert shown(shelf, read(encoded(a_soft_picture(stranger).crop(PART), "PNG"))) == []

@@ -5,13 +5,7 @@ import numpy as np
 
 from services.matching.recognition.staying import in_place
 from shared.fingerprints.compiled import Flags, Grey
-
-
-def a_scene(seed: int = 1) -> Grey:
-    """Soft texture everywhere, 192 px wide and 144 high."""
-    noise = np.random.default_rng(seed).integers(0, 255, (144, 192)).astype(np.float32)
-    soft = cv2.GaussianBlur(noise, (0, 0), 2.5)
-    return np.clip(128 + 4 * (soft - soft.mean()), 0, 255).astype(np.uint8)
+from tests.drawn import a_scene
 
 
 def moved(picture: Grey, x_px: float, y_px: float, *, scale: float = 1.0) -> Grey:
