@@ -91,7 +91,11 @@ def test_the_middle_is_told_apart_from_what_frames_it() -> None:
     assert in_a_frame.middle < 0.1
 
 
-def test_of_a_middle_out_of_view_nothing_is_said() -> None:
-    own = a_picture(192, 144)
-    corner = np.ascontiguousarray(own[:96, :72])
-    assert laid(own, corner, np.eye(3)).middle == 1.0
+@pytest.mark.parametrize("x1", [96, 110], ids=["too few blocks of it", "too little of it"])
+def test_of_a_middle_that_is_hardly_in_view_nothing_is_said(x1: int) -> None:
+    own, other = a_picture(192, 144), a_picture(192, 144, seed=2)
+    part = own[:, :x1].copy()
+    part[28:116, 38:] = other[28:116, 38:x1]
+    told = laid(own, part, np.eye(3))
+    assert told.grey > 0.3  # or it would not have been asked
+    assert told.middle == 1.0

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from services.matching.recognition.blocks import View, compare
 from services.matching.recognition.edge_evidence import EDGES_LOG_ODDS, EdgeAgreement, log_odds_of_edges
 from services.matching.recognition.edges import Edges, compare_edges
 from services.matching.recognition.evidence import IMPOSSIBLE, probability
 from services.matching.recognition.search import search_shelf
 from shared.fingerprints import fingerprint_query
-from shared.fingerprints.compiled import Grey
+from shared.fingerprints.compiled import Flags, Grey
 from tests.drawn import a_picture, a_scene, a_shelf, decoded, shown
 
 ALL = EdgeAgreement(edged=120, some=1.0, most=0.9, held=100, in_place=60)
@@ -94,9 +95,13 @@ def test_blocks_that_are_not_usable_are_not_asked() -> None:
 # --- what they prove -----------------------------------------------------------------------------------------
 
 
+def edge_odds(edges: EdgeAgreement, *, bits: float = 40, stretch: float = 1.0, marked: float = 0.0) -> float:
+    return log_odds_of_edges(edges, bits, stretch, marked)
+
+
 @pytest.mark.parametrize("agreement", [ALL, OVERLAID], ids=["all", "overlaid"])
 def test_enough_edges_prove_a_copy(agreement: EdgeAgreement) -> None:
-    assert log_odds_of_edges(agreement, 40, 0.0) == EDGES_LOG_ODDS
+    assert edge_odds(agreement) == EDGES_LOG_ODDS
 
 
 @pytest.mark.parametrize(
@@ -116,17 +121,63 @@ def test_enough_edges_prove_a_copy(agreement: EdgeAgreement) -> None:
     ],
 )
 def test_each_lack_leaves_it_unproven(weaker: EdgeAgreement) -> None:
-    assert log_odds_of_edges(weaker, 40, 0.0) == IMPOSSIBLE
+    assert edge_odds(weaker) == IMPOSSIBLE
 
 
 def test_points_that_are_far_apart_leave_it_unproven() -> None:
-    assert log_odds_of_edges(ALL, 56, 0.0) == IMPOSSIBLE
-    assert log_odds_of_edges(OVERLAID, 51, 0.0) == IMPOSSIBLE
+    assert edge_odds(ALL, bits=56) == IMPOSSIBLE
+    assert edge_odds(OVERLAID, bits=51) == IMPOSSIBLE
+
+
+def test_a_stretch_leaves_it_unproven() -> None:
+    assert edge_odds(ALL, stretch=1.21) == IMPOSSIBLE
 
 
 def test_beside_known_marks_some_edges_are_not_enough() -> None:
-    assert log_odds_of_edges(OVERLAID, 40, 0.31) == IMPOSSIBLE
-    assert log_odds_of_edges(ALL, 40, 0.31) == EDGES_LOG_ODDS
+    assert edge_odds(OVERLAID, marked=0.31) == IMPOSSIBLE
+    assert edge_odds(ALL, marked=0.31) == EDGES_LOG_ODDS
+
+
+def asked(own: Grey, query: Grey, shared: Flags | None = None) -> EdgeAgreement:
+    blocks = compare(View(own), query, np.eye(3))
+    assert blocks is not None
+    return EdgeAgreement.of(blocks, shared)
+
+
+def with_another_middle(scene: Grey) -> Grey:
+    framed = scene.copy()
+    framed[26:118, 36:156] = a_scene(2)[26:118, 36:156]
+    return framed
+
+
+def test_of_a_copy_every_block_shows_its_edges_in_place() -> None:
+    edges = asked(a_scene(), a_scene())
+    assert edges == EdgeAgreement(edged=165, some=1.0, most=1.0, held=165, in_place=165, middle=1.0)
+    assert edges.is_hopeful
+
+
+def test_blocks_that_others_share_are_not_asked() -> None:
+    shared = np.zeros((11, 15), np.bool_)
+    shared[:, 3:12] = True
+    edges = asked(a_scene(), with_another_middle(a_scene()), shared)
+    assert edges.edged == 11 * 6
+    assert edges.most > 0.9
+    assert edges.middle is None
+
+
+def test_another_middle_in_the_same_frame_is_told() -> None:
+    edges = asked(a_scene(), with_another_middle(a_scene()))
+    assert edges.most > 0.5
+    assert edges.middle is not None
+    assert edges.middle < 0.5
+    assert edge_odds(edges) == IMPOSSIBLE
+
+
+def test_of_a_few_blocks_nothing_is_said() -> None:
+    shared = np.ones((11, 15), np.bool_)
+    shared[:2] = False
+    shared[0, 0] = True
+    assert asked(a_scene(), a_scene(), shared) == EdgeAgreement(edged=29)
 
 
 # --- the whole way -------------------------------------------------------------------------------------------
@@ -158,7 +209,7 @@ def test_a_copy_written_over_from_top_to_bottom_is_found_by_its_edges() -> None:
     assert all(match.covered_share > 0.1 for match in by_edges)
 
 
-def test_other_pictures_with_the_same_letters_are_not_found() -> None:
-    shelf = a_shelf(a_wide_picture, range(1, 9))
+def test_other_pictures_with_the_same_letters_are_not_found_though_registered_with_them() -> None:
+    shelf = a_shelf(lambda seed: written_over(a_wide_picture(seed)), range(1, 9))
     for stranger in range(20, 28):
         assert shown(shelf, decoded(written_over(a_wide_picture(stranger)))) == []

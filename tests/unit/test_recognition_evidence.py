@@ -177,12 +177,19 @@ def test_of_a_soft_part_the_points_prove_what_the_few_blocks_cannot() -> None:
 @pytest.mark.parametrize(
     "agreement",
     [
-        replace(SOFT, blocks=0),
+        replace(SOFT, blocks=1),
         replace(SOFT, blocks=20),
         replace(SOFT, grey=0.79),
         replace(SOFT, details=0.39),
+        replace(SOFT, in_place=2, moved=3),
     ],
-    ids=["nothing tells", "enough blocks to tell by", "too many disagree", "details disagree"],
+    ids=[
+        "hardly anything tells",
+        "enough blocks to tell by",
+        "too many disagree",
+        "details disagree",
+        "more moved than stayed",
+    ],
 )
 def test_in_a_soft_part_most_of_its_few_blocks_agree(agreement: Agreement) -> None:
     assert soft_odds(agreement) == IMPOSSIBLE

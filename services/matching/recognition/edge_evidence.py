@@ -11,14 +11,15 @@ from services.matching.recognition.evidence import IMPOSSIBLE
 from shared.fingerprints.compiled import Flags
 
 # What lies over a whole copy, or shines through it, spoils its blocks but not its edges. Either nearly all blocks show
-# them and enough of those stay in place; or most show some of them, half of them most, and many stay. Of false pairs of
-# nine seeds, three sets of other edits and four of large marks the nearest have .79 and .31 (together 1.1) on a second
-# photograph of a street, and marks that both have .80 with some, .57 with most, 35 bits, but .55 in the middle.
-EDGES_LOG_ODDS, EDGES_SOME, EDGES_MOST = 2.0, 0.25, 0.5
+# them and enough of those stay in place; or most show some of them, half of them most, and many stay. Measured on false
+# pairs of nine seeds, three sets of other edits and four of large marks. The nearest one to the first rule, a second
+# photograph of a street: .79 of the blocks show most edges and .31 stay, together 1.1. The nearest to the second, two
+# covers with the same lines: .80 show some and .57 most, at 35 bits, but of the middle only .55 show some.
+EDGES_LOG_ODDS, EDGES_SOME, EDGES_MOST, EDGES_STRETCH_MAX = 2.2, 0.25, 0.5, 1.2
 ALL_EDGED_MIN, ALL_HELD_MIN, ALL_SHARE_MIN, ALL_STAYING_MIN, ALL_BITS_MAX = 30, 16, 0.8, 1.2, 55.0
 OVERLAID_EDGED_MIN, OVERLAID_HELD_MIN, OVERLAID_STAYING_MIN, OVERLAID_BITS_MAX = 40, 20, 0.45, 50.0
 OVERLAID_SOME_MIN, OVERLAID_MOST_MIN, OVERLAID_MARKED_MAX = 0.85, 0.5, 0.3
-MIDDLE_SOME_MIN = 0.7
+MIDDLE_SOME_MIN, MIDDLE_EDGED_MIN = 0.7, 6
 EDGES_HOPEFUL_MIN = 0.35
 
 
@@ -28,7 +29,7 @@ class EdgeAgreement:
 
     some, most: shares of these blocks in which more than a quarter, or half, of the edges runs the same way; held: how
     many of them could be asked whether they stay in place, in_place: how many of those do; 0 where that would prove
-    nothing. middle: as `some`, of the blocks in the middle; 1 where none of them has edges.
+    nothing. middle: as `some`, of the blocks in the middle; None where it was not asked or too few have edges.
     """
 
     edged: int
@@ -36,7 +37,7 @@ class EdgeAgreement:
     most: float = 0.0
     held: int = 0
     in_place: int = 0
-    middle: float = 1.0
+    middle: float | None = None
 
     @classmethod
     def of(cls, blocks: Blocks, shared: Flags | None) -> EdgeAgreement:
@@ -50,7 +51,7 @@ class EdgeAgreement:
             return found
         stays, held = edges.in_place
         middle = edges.share[edges.edged & blocks.middle]
-        shown = float((middle > EDGES_SOME).mean()) if len(middle) else 1.0
+        shown = float((middle > EDGES_SOME).mean()) if len(middle) >= MIDDLE_EDGED_MIN else None
         return replace(found, held=int(held.sum()), in_place=int(stays.sum()), middle=shown)
 
     @property
@@ -59,13 +60,13 @@ class EdgeAgreement:
         return self.most >= EDGES_HOPEFUL_MIN
 
 
-def log_odds_of_edges(edges: EdgeAgreement, median_bits: float, marked_share: float) -> float:
-    """Log odds of a pair whose blocks prove nothing, by its edges; median_bits and marked_share as in `log_odds`.
+def log_odds_of_edges(edges: EdgeAgreement, median_bits: float, stretch: float, marked_share: float) -> float:
+    """Log odds of a pair whose blocks prove nothing, by its edges; the other arguments are those of `log_odds`.
 
     Where a reference is known to share marks with other twins, the edges of another mark may be what agrees; where the
-    middle shows others, those of a frame or a cover.
+    middle shows others, those of a frame or a cover; under a stretch, those of other letters.
     """
-    if edges.middle < MIDDLE_SOME_MIN:
+    if stretch > EDGES_STRETCH_MAX or (edges.middle is not None and edges.middle < MIDDLE_SOME_MIN):
         return IMPOSSIBLE
     if _nearly_all(edges) and median_bits <= ALL_BITS_MAX:
         return EDGES_LOG_ODDS

@@ -22,12 +22,12 @@ from shared.fingerprints.compiled import Flags, Floats, Grey, Singles, compiled
 Slopes = npt.NDArray[np.int16]
 
 SLOPE_UNIT = 8  # a Sobel filter's answer to one grey level per pixel
-EDGE_FROM, EDGE_FULL, SLOPE_MIN = 3 * SLOPE_UNIT, 12 * SLOPE_UNIT, 6
+EDGE_FROM, EDGE_FULL, SLOPE_MIN = 3 * SLOPE_UNIT, 12 * SLOPE_UNIT, 0.75 * SLOPE_UNIT
 SAME_DIRECTION = 0.9  # cosine
 PIXELS_MIN = 24  # of a block of 2 x 2 tiles
 ASKED_SHARE_MIN = 0.4
 BLOCK_PIXELS = BLOCK_PX**2
-TRIMS = 2
+ROUNDS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +129,7 @@ def _step_of(pixels: Floats) -> Floats:
     apart, light, spread = pixels[0], 0.0, 1.0
     for pixel in range(count):
         light += apart[pixel] / count
-    for _ in range(TRIMS):
+    for _ in range(ROUNDS):
         spread, total, sum_light = 1.0, 0.0, 0.0
         for pixel in range(count):
             spread += 2 * abs(apart[pixel] - light) / count

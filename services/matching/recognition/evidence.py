@@ -24,7 +24,7 @@ FEW_BLOCKS, FEW_BLOCKS_COVER_MIN = 20, 0.5
 # speak: many, or fewer that are closer. Of ten seeds, one set of other edits and three of large marks the nearest false
 # pairs have .34 of their points met tightly at 36 bits with nine tenths of known marks, and .31 at 42 bits in a second
 # photograph.
-SOFT_SHARE_MIN, SOFT_DETAILS_MIN, SOFT_COVER_MIN, SOFT_LOG_ODDS = 0.8, 0.4, 0.9, 2.0
+SOFT_BLOCKS_MIN, SOFT_SHARE_MIN, SOFT_DETAILS_MIN, SOFT_COVER_MIN, SOFT_LOG_ODDS = 2, 0.8, 0.4, 0.9, 2.0
 SOFT_TIGHT_MIN, SOFT_MARKED_MAX = 0.35, 0.75
 MANY_POINTS_MIN, MANY_POINTS_BITS_MAX, MANY_POINTS_SPREAD_MIN = 30, 40.0, 0.15
 CLOSE_POINTS_MIN, CLOSE_POINTS_BITS_MAX, CLOSE_POINTS_SPREAD_MIN = 9, 35.0, 0.08
@@ -55,7 +55,7 @@ class Agreement:
     """How the telling blocks of an aligned pair agree: shares of all telling blocks, and the median.
 
     in_place: how many of them agree and stay in place, moved: how many agree and do not; 0 where too little agrees.
-    Where `grey` is below HOPEFUL_SHARE_MIN, nothing but it and `blocks` was measured, and the others are 0.
+    Where `grey` is below HOPEFUL_SHARE_MIN, nothing but it and `blocks` was measured.
     different: the share of them that show something else: what lies over a copy, or another picture in the same frame.
     middle: the share of the telling blocks in the middle that agree; 1 where the query has too little of it to say.
     """
@@ -186,11 +186,16 @@ def log_odds_of_soft_part(
     """Log odds of a pair with too few blocks for `log_odds`: what they and the points prove together.
 
     spread: of the meeting points, see `spread_of`; covered_share: of the query, by the reference: only a part of a
-    picture may be so plain; marked_share: as in `log_odds`. Most of the blocks have to agree, and of the points in view
-    a good share to meet tightly and closely, in more than a corner of the query.
+    picture may be so plain; marked_share: as in `log_odds`. Most of the blocks have to agree, as many to stay as move,
+    and of the points in view a good share to meet tightly and closely, and not all in one place of the query.
     """
-    few = 0 < agreement.blocks < FEW_BLOCKS and covered_share >= SOFT_COVER_MIN and marked_share <= SOFT_MARKED_MAX
+    few = (
+        SOFT_BLOCKS_MIN <= agreement.blocks < FEW_BLOCKS
+        and covered_share >= SOFT_COVER_MIN
+        and marked_share <= SOFT_MARKED_MAX
+    )
     agrees = agreement.grey >= SOFT_SHARE_MIN and agreement.details >= SOFT_DETAILS_MIN
+    agrees = agrees and agreement.in_place >= agreement.moved
     meets = alignment.tight_share >= SOFT_TIGHT_MIN and _points_speak(alignment, spread)
     return SOFT_LOG_ODDS if few and agrees and meets else IMPOSSIBLE
 
@@ -218,14 +223,14 @@ def probability(log_odds_value: float) -> float:
     return 1 / (1 + math.exp(-log_odds_value))
 
 
-def is_plausible(candidate: Candidate, query_px: tuple[int, int]) -> bool:
-    """Few blocks count only as a crop: the reference then covers most of the query.
+def is_proven(agreement: Agreement, odds: float) -> bool:
+    """Whether the odds are enough; they are not where the middle shows something else, and only a frame is shared."""
+    return odds > THRESHOLD and (agreement.middle >= MIDDLE_SHARE_MIN or odds >= BEYOND_DOUBT)
 
-    And where the middle is in view but shows something else, a frame or the lines of a cover may be all that is shared.
-    """
-    if candidate.log_odds <= THRESHOLD:
-        return False
-    if candidate.agreement.middle < MIDDLE_SHARE_MIN and candidate.log_odds < BEYOND_DOUBT:
+
+def is_plausible(candidate: Candidate, query_px: tuple[int, int]) -> bool:
+    """Few blocks count only as a crop: the reference then covers most of the query."""
+    if not is_proven(candidate.agreement, candidate.log_odds):
         return False
     if candidate.agreement.blocks >= FEW_BLOCKS:
         return True

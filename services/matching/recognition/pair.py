@@ -8,7 +8,7 @@ import numpy as np
 
 from services.matching.recognition.blocks import Blocks, View, compare
 from services.matching.recognition.edge_evidence import EdgeAgreement, log_odds_of_edges
-from services.matching.recognition.evidence import IMPOSSIBLE, THRESHOLD, Agreement, log_odds
+from services.matching.recognition.evidence import IMPOSSIBLE, Agreement, is_proven, log_odds
 from services.matching.recognition.geometry import mapped_corners, scale_of, stretch_of
 from services.matching.recognition.seen import corrected, look
 from services.matching.recognition.shelf import Entry
@@ -52,13 +52,14 @@ class Pair:
     def weighed(self, agreement: Agreement, matrix: Floats, median_bits: float) -> tuple[float, Agreement]:
         """What the best map proves by its blocks, else by its edges; where these decide, they tell what is covered."""
         odds = self.log_odds(agreement, matrix, median_bits)
-        if odds > THRESHOLD:
+        if is_proven(agreement, odds):
             return odds, agreement
-        edges = self.edges(matrix)
-        by_edges = log_odds_of_edges(edges, median_bits, self._entry.shared_share)
-        if by_edges <= odds:
+        edges, stretch = self.edges(matrix), stretch_of(matrix, self._entry.fingerprint.size_px)
+        by_edges = log_odds_of_edges(edges, median_bits, stretch, self._entry.shared_share)
+        middle = agreement.middle if edges.middle is None else edges.middle
+        if by_edges == IMPOSSIBLE or not is_proven(replace(agreement, middle=middle), by_edges):
             return odds, agreement
-        return by_edges, replace(agreement, different=1 - edges.most, middle=edges.middle)
+        return max(odds, by_edges), replace(agreement, different=1 - edges.most, middle=middle)
 
     def sharpened(self, agreement: Agreement, matrix: Floats) -> tuple[Agreement, Floats]:
         """The best agreement among that of a map and of those to which the points correct it, and its map."""

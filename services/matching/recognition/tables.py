@@ -49,7 +49,7 @@ class Plan(NamedTuple):
         return 1 + self.flips
 
     def crowded_among(self, references: int) -> int:
-        """Points in a bucket above which it is passed over: between cost and recall, so that both change slowly."""
+        """Points in a bucket above which it is passed over: the more references, the more, but not as many more."""
         growth = CROWDING_OF_FEW if references < COMPACT_FROM else CROWDING
         return max(CROWDED_MIN, round(self.crowded * math.pow(references / COMPACT_FROM, growth)))
 
@@ -57,9 +57,10 @@ class Plan(NamedTuple):
 EXACT = Plan(tables=8, key_bits=20, flips=0, whole=True, distance_max=56, tag_max=0, crowded=76)
 COMPACT = Plan(tables=3, key_bits=23, flips=2, whole=False, distance_max=15, tag_max=3, crowded=134)
 COMPACT_FROM = 20_000
-# Of few references, buckets are passed over sooner: among 427 nothing was lost down to 6 points, among 2,000 three in a
-# thousand of what the candidates are at 13 instead of 24, and a seventh of the time was saved.
-CROWDED_MIN, CROWDING_OF_FEW, CROWDING = 8, 0.75, 0.5
+# Of few references, buckets are passed over sooner: among 427 nothing was lost down to 6 points, and among 2,000 a
+# seventh of the time was saved at 14 instead of 24, with all that were found. One picture that is registered more than
+# CROWDED_MIN times crowds its own buckets: parts of it are then no longer found.
+CROWDED_MIN, CROWDING_OF_FEW, CROWDING = 16, 0.75, 0.5
 
 
 def plan_for(references: int) -> Plan:
