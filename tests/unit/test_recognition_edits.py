@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from services.matching.recognition.shelf import Shelf
+from services.matching.recognition.shelf import Entry, Shelf
+from services.matching.recognition.tables import EXACT
+from shared.fingerprints import Fingerprint, fingerprint_reference
 from tests.drawn import a_picture, a_shelf, decoded, encoded, read, shown
 
 Edit = Callable[[Image.Image], Image.Image]
@@ -137,6 +139,15 @@ def test_an_edited_copy_shows_its_picture_and_no_other(shelf: Shelf, name: str) 
 @pytest.mark.parametrize("name", EDITS)
 def test_a_stranger_edited_like_it_shows_nothing(shelf: Shelf, name: str) -> None:
     assert [shown(shelf, decoded(EDITS[name](a_picture(seed)))) for seed in STRANGERS] == [[]] * len(STRANGERS)
+
+
+def test_a_part_of_a_picture_that_is_registered_a_dozen_times_is_found() -> None:
+    made = fingerprint_reference(decoded(a_picture(1)))
+    assert isinstance(made, Fingerprint)
+    repeated = Shelf.of([Entry(f"ref-{number}", "twin", made) for number in range(12)], EXACT)
+    found = shown(repeated, decoded(a_picture(1).crop((90, 120, 390, 520))))
+    assert set(found) <= {f"ref-{number}" for number in range(12)}
+    assert found
 
 
 # --- files ---------------------------------------------------------------------------------------------------
