@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 
 from services.matching.cli import app
 from shared.fingerprints import Picture, Undecodable, decode
+from tests.drawn import drawn
 from tests.fuzz import play as module
 from tests.fuzz.corpus import corpus
 from tests.fuzz.mutations import mutated
 from tests.fuzz.play import MEMORY_MAX_MB, examine, play
-from tests.unit.test_recognition import drawn
 
 TURNS = {
     1: None,

@@ -24,6 +24,7 @@ from shared.fingerprints.area import shrunk_by_area
 from shared.fingerprints.corners import SET_BITS, downwards, fast_corners, fast_margins
 from shared.fingerprints.features import LONG_QUERY, QUERY, find_features
 from shared.fingerprints.whole import inner_box, turned, turned_hashes, whole_hash
+from tests.drawn import read, saved
 
 
 def drawn(width: int = 640, height: int = 480, seed: int = 1) -> Image.Image:
@@ -39,31 +40,19 @@ def drawn(width: int = 640, height: int = 480, seed: int = 1) -> Image.Image:
     return Image.fromarray(np.clip(np.asarray(ground) + grain, 0, 255).astype(np.uint8))
 
 
-def encoded(image: Image.Image, kind: str = "JPEG", **options: object) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, kind, **options)
-    return stream.getvalue()
-
-
-def decoded(data: bytes) -> Picture:
-    picture = decode(data)
-    assert isinstance(picture, Picture), picture
-    return picture
-
-
 def likeness(one: np.ndarray, other: np.ndarray) -> float:
     assert one.shape == other.shape
     return float(np.corrcoef(one.ravel().astype(float), other.ravel().astype(float))[0, 1])
 
 
-GREY = decoded(encoded(drawn(), "PNG")).grey
+GREY = read(saved(drawn(), "PNG")).grey
 
 
 # --- decoding ------------------------------------------------------------------------------------------------
 
 
 def test_a_picture_is_decoded_grey_and_small_and_keeps_its_original_size():
-    picture = decoded(encoded(drawn(1600, 1200), quality=90))
+    picture = read(saved(drawn(1600, 1200), quality=90))
     assert picture.grey.shape == (384, 512)
     assert picture.grey.dtype == np.uint8
     assert (picture.width_px, picture.height_px, picture.format) == (1600, 1200, "JPEG")
@@ -75,18 +64,18 @@ def test_a_picture_is_decoded_grey_and_small_and_keeps_its_original_size():
 )
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_a_long_picture_keeps_enough_of_its_width(size: tuple[int, int], decoded_to: tuple[int, int], kind: str):
-    grey = decoded(encoded(drawn(*size), kind)).grey
+    grey = read(saved(drawn(*size), kind)).grey
     assert np.abs(np.subtract(grey.shape[::-1], decoded_to)).max() <= 1
 
 
 def test_a_long_query_has_more_points():
-    square, long = (decoded(encoded(drawn(*size), "PNG")) for size in ((800, 800), (600, 1300)))
+    square, long = (read(saved(drawn(*size), "PNG")) for size in ((800, 800), (600, 1300)))
     assert len(fingerprint_query(square).features) <= QUERY.points
     assert QUERY.points < len(fingerprint_query(long).features) <= LONG_QUERY.points
 
 
 def test_a_small_picture_is_not_enlarged():
-    assert decoded(encoded(drawn(200, 120), "PNG")).grey.shape == (120, 200)
+    assert read(saved(drawn(200, 120), "PNG")).grey.shape == (120, 200)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -95,9 +84,9 @@ def test_the_orientation_in_the_metadata_is_honoured(orientation, kind):
     image = drawn(480, 320)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = encoded(image, kind, exif=exif)
+    data = saved(image, kind, exif=exif)
     upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("L")
-    picture = decoded(data)
+    picture = read(data)
     assert (picture.width_px, picture.height_px) == upright.size
     assert likeness(picture.grey, np.asarray(upright)) > 0.99
 
@@ -121,18 +110,18 @@ def in_mode(mode: str) -> tuple[Image.Image, str, dict[str, object]]:
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "L", "CMYK", "P", "16-bit", "transparent palette", "float"])
 def test_every_common_kind_of_pixel_gives_the_same_picture(mode):
     image, kind, options = in_mode(mode)
-    assert likeness(decoded(encoded(image, kind, **options)).grey, np.asarray(drawn(320, 240).convert("L"))) > 0.97
+    assert likeness(read(saved(image, kind, **options)).grey, np.asarray(drawn(320, 240).convert("L"))) > 0.97
 
 
 def test_what_is_transparent_is_white():
     image = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
-    assert decoded(encoded(image, "PNG")).grey.min() == 255
+    assert read(saved(image, "PNG")).grey.min() == 255
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP"])
 def test_of_a_moving_picture_the_first_frame_counts(kind):
     first, second = drawn(240, 160), drawn(240, 160, seed=2)
-    picture = decoded(encoded(first, kind, save_all=True, append_images=[second]))
+    picture = read(saved(first, kind, save_all=True, append_images=[second]))
     assert likeness(picture.grey, np.asarray(first.convert("L"))) > 0.95
 
 
@@ -153,15 +142,15 @@ def huge_png(width: int, height: int) -> bytes:
         (b"hello, world", "not an image"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image"),
         (b"\xff\xd8\xff", "not an image"),
-        (encoded(drawn(), quality=80)[:9000], "truncated"),
-        (encoded(drawn(), "PNG")[:9000], "truncated"),
-        (encoded(drawn(), "WEBP")[:900], "damaged"),
+        (saved(drawn(), quality=80)[:9000], "truncated"),
+        (saved(drawn(), "PNG")[:9000], "truncated"),
+        (saved(drawn(), "WEBP")[:900], "damaged"),
         (huge_png(10_001, 10_000), "pixels"),
         (huge_png(60_000, 60_000), "pixels"),
         (huge_png(200, 200), "damaged"),
         (b"\0" * (26 * 1024 * 1024 + 1), "bytes"),
-        (encoded(Image.new("L", (8, 8)), "PNG"), "a side is under"),
-        (encoded(Image.new("L", (3000, 20)), "PNG"), "longer than"),
+        (saved(Image.new("L", (8, 8)), "PNG"), "a side is under"),
+        (saved(Image.new("L", (3000, 20)), "PNG"), "longer than"),
     ],
     ids=lambda value: value if isinstance(value, str) else f"{len(value)} bytes",
 )
@@ -174,7 +163,7 @@ def test_what_cannot_be_decoded_is_a_value_with_a_reason(data, reason):
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"])
 def test_damaged_bytes_never_raise(kind):
     chance = np.random.default_rng(3)
-    data = encoded(drawn(96, 64), kind)
+    data = saved(drawn(96, 64), kind)
     for _ in range(40):
         broken = np.frombuffer(data, np.uint8).copy()
         broken[chance.integers(0, len(broken), 6)] = chance.integers(0, 255, 6)
@@ -257,7 +246,7 @@ def test_flat_borders_are_trimmed_and_a_plain_picture_is_left_alone():
 
 
 def reference_of(image: Image.Image) -> Fingerprint:
-    made = fingerprint_reference(decoded(encoded(image, "PNG")))
+    made = fingerprint_reference(read(saved(image, "PNG")))
     assert isinstance(made, Fingerprint), made
     return made
 
@@ -279,7 +268,7 @@ def test_a_fingerprint_is_compact():
 
 
 def test_a_query_fingerprint_is_the_same_after_a_journey_through_bytes():
-    one = fingerprint_query(decoded(encoded(drawn(900, 700), quality=70)))
+    one = fingerprint_query(read(saved(drawn(900, 700), quality=70)))
     other = QueryFingerprint.from_bytes(one.to_bytes())
     np.testing.assert_array_equal(one.grey, other.grey)
     np.testing.assert_array_equal(one.features.points, other.features.points)
@@ -289,7 +278,7 @@ def test_a_query_fingerprint_is_the_same_after_a_journey_through_bytes():
 
 @pytest.mark.parametrize("kind", [Fingerprint, QueryFingerprint])
 def test_malformed_fingerprints_are_refused_with_a_reason(kind):
-    made = reference_of(drawn()) if kind is Fingerprint else fingerprint_query(decoded(encoded(drawn())))
+    made = reference_of(drawn()) if kind is Fingerprint else fingerprint_query(read(saved(drawn())))
     data = made.to_bytes()
     for broken in (b"", b"tf1", b"x" * 100, data[:60], data[:-1], data[:300], b"tf9R" + data[4:]):
         with pytest.raises(ValueError, match="fingerprint"):
@@ -314,7 +303,7 @@ def test_a_fingerprint_that_no_picture_has_is_refused(changed, reason):
 
 @pytest.mark.parametrize("colour", ["white", "skyblue", "black"])
 def test_a_plain_picture_is_refused_with_what_was_measured(colour):
-    made = fingerprint_reference(decoded(encoded(Image.new("RGB", (800, 600), colour))))
+    made = fingerprint_reference(read(saved(Image.new("RGB", (800, 600), colour))))
     assert isinstance(made, TooPlain)
     assert "too plain" in made.reason
     assert made.measured["points"] == 0
@@ -323,12 +312,12 @@ def test_a_plain_picture_is_refused_with_what_was_measured(colour):
 def test_a_small_mark_on_a_plain_wall_is_too_plain():
     wall = Image.new("RGB", (1200, 900), "ivory")
     wall.paste(drawn(100, 80), (1050, 780))
-    assert isinstance(fingerprint_reference(decoded(encoded(wall))), TooPlain)
+    assert isinstance(fingerprint_reference(read(saved(wall))), TooPlain)
 
 
 def test_a_query_is_too_plain_by_the_rule_of_registration():
     wall = Image.new("RGB", (1200, 900), "ivory")
-    assert "0 points" in fingerprint_query(decoded(encoded(wall))).too_plain.reason
+    assert "0 points" in fingerprint_query(read(saved(wall))).too_plain.reason
     wall.paste(drawn(100, 80), (1050, 780))
-    assert "one small place" in fingerprint_query(decoded(encoded(wall))).too_plain.reason
-    assert fingerprint_query(decoded(encoded(drawn(640, 480)))).too_plain is None
+    assert "one small place" in fingerprint_query(read(saved(wall))).too_plain.reason
+    assert fingerprint_query(read(saved(drawn(640, 480)))).too_plain is None

@@ -75,18 +75,24 @@ def test_of_a_hopeful_pair_everything_is_asked() -> None:
     assert agreement.different == 0
 
 
-def laid(own: np.ndarray, query: np.ndarray, matrix: np.ndarray) -> Agreement:
+def agreement_of(own: np.ndarray, query: np.ndarray, matrix: np.ndarray) -> Agreement:
     blocks = compare(View(own), query, matrix)
     assert blocks is not None
     return Agreement.of(blocks, None)
+
+
+def test_the_middle_is_asked_of_hopeless_pairs_too_because_edges_may_speak_for_them() -> None:
+    told = agreement_of(a_picture(192, 144), a_picture(192, 144, seed=2), np.eye(3))
+    assert told.grey < HOPEFUL_SHARE_MIN
+    assert told.middle < 0.2
 
 
 def test_the_middle_is_told_apart_from_what_frames_it() -> None:
     own, other = a_picture(192, 144), a_picture(192, 144, seed=2)
     framed = own.copy()
     framed[28:116, 38:154] = other[28:116, 38:154]
-    assert laid(own, own, np.eye(3)).middle == 1.0
-    in_a_frame = laid(own, framed, np.eye(3))
+    assert agreement_of(own, own, np.eye(3)).middle == 1.0
+    in_a_frame = agreement_of(own, framed, np.eye(3))
     assert in_a_frame.grey > 0.4
     assert in_a_frame.middle < 0.1
 
@@ -96,6 +102,6 @@ def test_of_a_middle_that_is_hardly_in_view_nothing_is_said(x1: int) -> None:
     own, other = a_picture(192, 144), a_picture(192, 144, seed=2)
     part = own[:, :x1].copy()
     part[28:116, 38:] = other[28:116, 38:x1]
-    told = laid(own, part, np.eye(3))
+    told = agreement_of(own, part, np.eye(3))
     assert told.grey > 0.3  # or it would not have been asked
     assert told.middle == 1.0

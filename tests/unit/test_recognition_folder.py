@@ -19,7 +19,7 @@ from services.matching.recognition.explain import GAP_PX, STRIP_PX, Looked, expl
 from services.matching.recognition.folder import FolderSearch, images_below, register_folder, search_folder
 from services.matching.recognition.match import Match
 from shared.fingerprints import decode
-from tests.unit.test_recognition import HEIGHT, WIDTH, drawn, encoded, posing
+from tests.drawn import HEIGHT, WIDTH, drawn, encoded, posing
 
 IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 

@@ -9,7 +9,7 @@ from services.matching.recognition.shelf import Entry, Segment, Shelf
 from services.matching.recognition.tables import EXACT
 from shared.fingerprints import QueryFingerprint
 from shared.fingerprints.features import NONE
-from tests.unit.test_recognition import drawn, query, reference
+from tests.drawn import drawn, query, reference
 
 
 def by_hash_alone(shelf: Shelf, shown: QueryFingerprint) -> list[str]:

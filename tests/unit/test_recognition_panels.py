@@ -10,7 +10,7 @@ from services.matching.recognition.shelf import Entry, Shelf
 from services.matching.recognition.tables import EXACT
 from shared.fingerprints import QueryFingerprint
 from shared.fingerprints.features import NONE
-from tests.unit.test_recognition import drawn, query, reference
+from tests.drawn import drawn, query, reference
 
 WHITE, DARK = 255, 18
 

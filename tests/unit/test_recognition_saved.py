@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from services.matching.index_cache import IndexCache
 from services.matching.recognition import ReferenceIndex, saved, shelf, tables, warm_up
 from services.matching.recognition.saved import UnfitFileError
-from tests.unit.test_recognition import answers, drawn, found, index_of, names, posing, query, reference, watermark
+from tests.drawn import answers, drawn, found, index_of, names, posing, query, reference, watermark
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -13,7 +13,7 @@ from services.matching.recognition.shelf import Entry
 from shared.fingerprints import Picture
 from shared.fingerprints.compiled import Flags, Floats, Grey
 from shared.fingerprints.features import Features, distances_at
-from tests.unit.test_recognition import drawn, picture_of, reference
+from tests.drawn import drawn, picture_of, reference
 
 SAME = np.eye(3)
 

@@ -2,14 +2,13 @@
 
 import cv2
 import numpy as np
+import pytest
 from PIL import Image, ImageDraw
 
+from services.matching.recognition import ReferenceIndex
 from services.matching.recognition.evidence import SOFT_LOG_ODDS, probability
-from services.matching.recognition.search import search_shelf
-from shared.fingerprints import fingerprint_query
-from tests.drawn import a_shelf, encoded, read, shown
+from tests.drawn import HEIGHT, WIDTH, answers, found, index_of, names
 
-WIDTH, HEIGHT = 640, 480
 PART = (160, 120, 448, 336)
 
 
@@ -27,18 +26,19 @@ def a_soft_picture(seed: int) -> Image.Image:
     return picture
 
 
-def test_a_small_part_of_a_soft_picture_is_found_by_its_points() -> None:
-    shelf = a_shelf(a_soft_picture, range(1, 9))
-    assert len(shelf) == 8
-    part = fingerprint_query(read(encoded(a_soft_picture(4).crop(PART), "PNG")))
-    matches = search_shelf(shelf, part, lambda *_: None)
-    assert [match.reference_id for match in matches] == ["ref-4"]
+@pytest.fixture(scope="module")
+def index() -> ReferenceIndex:
+    return index_of({f"ref-{seed}": a_soft_picture(seed) for seed in range(1, 9)})
+
+
+def test_a_small_part_of_a_soft_picture_is_found_by_its_points(index: ReferenceIndex) -> None:
+    [matches] = answers(index, [a_soft_picture(4).crop(PART)])
+    assert names(matches) == ["ref-4"]
     # No other rule gives exactly this.
     assert matches[0].score == round(probability(SOFT_LOG_ODDS), 4)
     assert np.allclose(np.array(matches[0].transform)[:2, 2], (-PART[0], -PART[1]), atol=4)
 
 
-def test_a_small_part_of_another_soft_picture_is_not() -> None:
-    shelf = a_shelf(a_soft_picture, range(1, 9))
+def test_a_small_part_of_another_soft_picture_is_not(index: ReferenceIndex) -> None:
     for stranger in range(20, 26):
-        assert shown(shelf, read(encoded(a_soft_picture(stranger).crop(PART), "PNG"))) == []
+        assert found(index, a_soft_picture(stranger).crop(PART)) == []

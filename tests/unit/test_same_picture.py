@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw
 
 from services.registry.press import ThreadPress
 from shared.fingerprints import Fingerprint, fingerprint_reference, is_same_picture, turns_of
-from tests.unit.test_recognition import HEIGHT, WIDTH, drawn, encoded, picture_of, reference
+from tests.drawn import HEIGHT, WIDTH, drawn, encoded, picture_of, reference
 
 TURNS = [None, *Image.Transpose]
 
