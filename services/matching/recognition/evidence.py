@@ -31,7 +31,7 @@ CLOSE_POINTS_MIN, CLOSE_POINTS_BITS_MAX, CLOSE_POINTS_SPREAD_MIN = 9, 35.0, 0.08
 HASH_BLOCKS_MIN, HASH_SHARE_MIN, HASH_MEDIAN_MIN, HASH_DETAILS_MIN = 12, 0.65, 0.9, 0.5
 DOUBT_FROM, DOUBT_TO = -4.0, 3.0
 # Of the kit's copies that were found (two seeds), .42 of the blocks agreed at least, before any map was sharpened; of
-# 96 in 100 false candidates fewer than this agree, and nothing more is asked about those.
+# 96 in 100 false candidates fewer than this agree, and of those only the edges are asked.
 HOPEFUL_SHARE_MIN = 0.3
 # Eight false matches of frames and covers show .15 of their middle at most, seven with log odds up to 2.3. Copies that
 # show so little of it without being beyond doubt lie beneath large codes: one in 120 of those found.
@@ -55,7 +55,7 @@ class Agreement:
     """How the telling blocks of an aligned pair agree: shares of all telling blocks, and the median.
 
     in_place: how many of them agree and stay in place, moved: how many agree and do not; 0 where too little agrees.
-    Where `grey` is below HOPEFUL_SHARE_MIN, nothing but it and `blocks` was measured.
+    Where `grey` is below HOPEFUL_SHARE_MIN, nothing but it, `blocks` and `middle` was measured.
     different: the share of them that show something else: what lies over a copy, or another picture in the same frame.
     middle: the share of the telling blocks in the middle that agree; 1 where the query has too little of it to say.
     """
@@ -95,7 +95,7 @@ class Agreement:
             return cls(0)
         agreeing = float((grey > AGREES).mean())
         if agreeing < HOPEFUL_SHARE_MIN:
-            return cls(len(grey), agreeing)
+            return cls(len(grey), agreeing, middle=_middle_share(blocks, telling))
         details = blocks.details[telling]
         found = cls(
             len(grey),
@@ -195,9 +195,9 @@ def log_odds_of_soft_part(
         and marked_share <= SOFT_MARKED_MAX
     )
     agrees = agreement.grey >= SOFT_SHARE_MIN and agreement.details >= SOFT_DETAILS_MIN
-    agrees = agrees and agreement.in_place >= agreement.moved
+    stays = agreement.in_place >= agreement.moved
     meets = alignment.tight_share >= SOFT_TIGHT_MIN and _points_speak(alignment, spread)
-    return SOFT_LOG_ODDS if few and agrees and meets else IMPOSSIBLE
+    return SOFT_LOG_ODDS if few and agrees and stays and meets else IMPOSSIBLE
 
 
 def _points_speak(alignment: Alignment, spread: float) -> bool:
