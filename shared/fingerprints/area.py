@@ -13,6 +13,8 @@ import numpy as np
 
 from shared.fingerprints.compiled import Counts, Grey, Singles, compiled_exactly
 
+STRIP_BYTES = 100_000  # what is worked on at once stays in the cache
+
 
 @compiled_exactly
 def _shares(source: int, target: int) -> tuple[Counts, Singles]:
@@ -37,32 +39,33 @@ def _shares(source: int, target: int) -> tuple[Counts, Singles]:
 
 
 @compiled_exactly
-def _shrunk(grey: Grey, width: int, height: int) -> Grey:
-    firsts_x, shares_x = _shares(grey.shape[1], width)
-    firsts_y, shares_y = _shares(grey.shape[0], height)
-    shrunk, before = np.empty((height, width), np.uint8), np.int64(-1)
-    # Wider by what the last pixels would read with a share of 0.
-    line = np.zeros(grey.shape[1] + len(shares_x), np.float32)
-    row, total = np.empty(width, np.float32), np.empty(width, np.float32)
-    for y in range(height):
+def _sum_up(lines: Grey | Singles, first: int, firsts: Counts, shares: Singles, sums: Singles) -> None:
+    """Weighted sums (target, n) of lines (source, n), each target line of its own few; `first`: of the lines."""
+    for target in range(len(firsts)):
+        total = sums[target]
         total[:] = 0
-        for step in range(len(shares_y)):
-            share, here = shares_y[step, y], firsts_y[y] + step
-            if share == 0:
-                continue
-            if here != before:  # two target rows may share a source row
-                before = here
-                for x in range(grey.shape[1]):
-                    line[x] = grey[here, x]
-                row[:] = 0
-                for k in range(len(shares_x)):
-                    part, source = shares_x[k], line[k:]
-                    for x in range(width):
-                        row[x] += source[np.uint32(firsts_x[x])] * part[x]
-            for x in range(width):
-                total[x] += share * row[x]
-        for x in range(width):
-            shrunk[y, x] = np.uint8(np.int32(np.rint(total[x])))
+        for step in range(len(shares)):
+            share = shares[step, target]
+            if share != 0:
+                line = lines[firsts[target] + step - first]
+                for pixel in range(len(total)):
+                    total[pixel] += np.float32(line[pixel]) * share
+
+
+def _shrunk(grey: Grey, width: int, height: int) -> Grey:
+    across, (firsts, shares) = _shares(grey.shape[1], width), _shares(grey.shape[0], height)
+    shrunk, rows = np.empty((height, width), np.uint8), max(1, STRIP_BYTES // (4 * width) * height // grey.shape[0])
+    room, both = np.empty(width * (rows + 2) * len(shares), np.float32), np.empty((rows, width), np.float32)
+    for low in range(0, height, rows):
+        here = slice(low, low + rows)
+        first, end = int(firsts[here][0]), int(firsts[here][-1]) + len(shares)
+        # Along the row first, but laid crosswise: then pixels are taken together that lie beside each other.
+        crosswise = cv2.transpose(grey[first:end]).astype(np.uint8, copy=False)
+        along = room[: width * crosswise.shape[1]].reshape(width, -1)
+        _sum_up(crosswise, 0, *across, along)
+        upright = cv2.transpose(along).astype(np.float32, copy=False)
+        _sum_up(upright, first, firsts[here], np.ascontiguousarray(shares[:, here]), both)
+        np.rint(both[: len(firsts[here])], out=shrunk[here], casting="unsafe")
     return shrunk
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from shared.fingerprints.area import shrunk_by_area
-from shared.fingerprints.compiled import Bits, Grey, Singles
+from shared.fingerprints.compiled import Bits, Flags, Grey, Singles, compiled_exactly
 
 SIDE = 64
 FREQUENCIES = 16
@@ -61,19 +61,28 @@ def turned(grey: Grey, turn: int) -> Grey:
     return np.ascontiguousarray(np.rot90(grey, turn) if turn < 4 else others[turn - 4])
 
 
-def _busy(lines: np.ndarray, axis: int) -> np.ndarray:
-    """Indexes of rows (axis 1) or columns (axis 0) in which more than a few pixels leave the mean."""
-    away = np.abs(lines - lines.mean(axis=axis, keepdims=True)) > FLAT_TOLERANCE
-    return np.flatnonzero(away.mean(axis=axis) > FLAT_SHARE_MAX)
+@compiled_exactly
+def _busy(lines: Grey) -> Flags:
+    """Lines (n, pixels) in which more than a few pixels leave the mean."""
+    busy = np.zeros(len(lines), np.bool_)
+    for number in range(len(lines)):
+        line, total, away = lines[number], 0, 0
+        for pixel in range(len(line)):
+            total += line[pixel]
+        mean = total / len(line)
+        for pixel in range(len(line)):
+            away += abs(line[pixel] - mean) > FLAT_TOLERANCE
+        busy[number] = away / len(line) > FLAT_SHARE_MAX
+    return busy
 
 
 def inner_box(grey: Grey) -> tuple[int, int, int, int]:
     """What flat borders leave, as (x0, y0, x1, y1); the whole picture when there are none or too little is left."""
     height, width = grey.shape
-    coarse = grey[::4, ::4].astype(np.int16)
-    rows = _busy(coarse, 1)
+    coarse = np.ascontiguousarray(grey[::4, ::4])
+    rows = np.flatnonzero(_busy(coarse))
     if len(rows):
-        columns = _busy(coarse[rows[0] : rows[-1] + 1], 0)
+        columns = np.flatnonzero(_busy(np.ascontiguousarray(coarse[rows[0] : rows[-1] + 1].T)))
         if len(columns):
             x0, x1, y0, y1 = columns[0], columns[-1] + 1, rows[0], rows[-1] + 1
             least = TRIMMED_SHARE_MIN * np.array(coarse.shape)

@@ -8,6 +8,7 @@ from services.matching.recognition.blocks import View, compare, laid_over
 from services.matching.recognition.evidence import HOPEFUL_SHARE_MIN, Agreement
 from services.matching.recognition.geometry import scale_of, scaling
 from services.matching.recognition.seen import FINEST
+from services.matching.recognition.softening import SIGMA_PX, softened
 
 THUMBNAIL_PX = 192
 
@@ -22,6 +23,13 @@ def a_thumbnail(picture: np.ndarray) -> np.ndarray:
     height, width = picture.shape
     scale = THUMBNAIL_PX / max(picture.shape)
     return cv2.resize(picture, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
+
+
+@pytest.mark.parametrize("size", [(192, 154), (192, 144), (100, 6), (3, 90), (37, 41)])
+def test_softening_is_opencvs_to_the_bit(size: tuple[int, int]) -> None:
+    noise = np.random.default_rng(5).integers(0, 256, size, np.uint8)
+    for grey in (noise, np.where(noise > 128, 255, 0).astype(np.uint8)):
+        np.testing.assert_array_equal(softened(grey), cv2.GaussianBlur(grey, (0, 0), SIGMA_PX))
 
 
 @pytest.mark.parametrize("size", [(739, 341), (606, 341), (799, 341), (579, 387), (512, 409), (511, 383)])

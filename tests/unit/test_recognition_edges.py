@@ -21,6 +21,14 @@ OVERLAID = EdgeAgreement(edged=120, some=0.9, most=0.6, held=60, in_place=40)
 # --- blocks --------------------------------------------------------------------------------------------------
 
 
+def test_slopes_are_those_of_sobels_filter_inside_the_rim() -> None:
+    own, other = np.random.default_rng(4).integers(0, 256, (2, 48, 36), np.uint8)
+    slopes = compare_edges(own, other, np.ones((3, 2), np.bool_)).slopes
+    sobel = [cv2.Sobel(grey, cv2.CV_16S, *axes) for grey in (own, other) for axes in ((1, 0), (0, 1))]
+    for found_slopes, expected in zip(slopes, sobel, strict=True):
+        np.testing.assert_array_equal(found_slopes[1:-1, 1:-1], expected[1:-1, 1:-1])
+
+
 def ruled(scene: Grey) -> Grey:
     """Lines of 3 px over all of it, so that none of its blocks is free of them."""
     lined = scene.copy()

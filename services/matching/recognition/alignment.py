@@ -32,31 +32,36 @@ AREA_RATIO_MIN, AREA_RATIO_MAX = 0.0025, 100.0
 
 
 class Grid(NamedTuple):
-    """Query points by cell: first point of each cell, next point in the same cell, -1 at the end."""
+    """Query points by cell: where each cell begins in `order`, which holds their numbers; `points` in that order."""
 
-    heads: Counts
-    nexts: Counts
+    begins: Counts
+    order: Counts
+    points: Singles
     width: float
     height: float
 
 
 @compiled
 def grid_of(points: Singles, width: float, height: float) -> Grid:
-    """Sort points (n, 4) of a picture of this size into cells."""
-    heads, nexts = np.full(CELLS * CELLS, -1, np.int32), np.full(len(points), -1, np.int32)
+    """Sort points (n, 4) of a picture of this size into cells, the last ones first."""
+    cells, begins = np.empty(len(points), np.int32), np.zeros(CELLS * CELLS + 1, np.int32)
     for point in range(len(points)):
         column = min(CELLS - 1, max(0, int(points[point, 0] * CELLS / width)))
         row = min(CELLS - 1, max(0, int(points[point, 1] * CELLS / height)))
-        nexts[point] = heads[row * CELLS + column]
-        heads[row * CELLS + column] = point
-    return Grid(heads, nexts, width, height)
+        cells[point] = row * CELLS + column
+        begins[cells[point]] += 1
+    begins = np.cumsum(begins).astype(np.int32)
+    order = np.empty(len(points), np.int32)
+    for point in range(len(points)):
+        begins[cells[point]] -= 1
+        order[begins[cells[point]]] = point
+    return Grid(begins, order, points[order], width, height)
 
 
 @compiled
 def _meet(
     source: Singles,
     source_words: Bits,
-    target: Singles,
     target_words: Bits,
     grid: Grid,
     matrix: Floats,
@@ -69,7 +74,8 @@ def _meet(
     scale = math.sqrt(abs(matrix[0, 0] * matrix[1, 1] - matrix[0, 1] * matrix[1, 0])) + 1e-9
     grown, turned = math.log(scale), math.atan2(matrix[1, 0] - matrix[0, 1], matrix[0, 0] + matrix[1, 1])
     radius = min(max(radius_px, radius_px * scale), 2.5 * radius_px)
-    inside = 0
+    begins, order, target, inside = grid.begins, grid.order, grid.points, 0
+    near = np.empty(len(target) + 1, np.int32)
     for point in range(len(source)):
         partners[point], distances[point] = -1, 999
         x = matrix[0, 0] * source[point, 0] + matrix[0, 1] * source[point, 1] + matrix[0, 2]
@@ -77,24 +83,25 @@ def _meet(
         if x < 0 or y < 0 or x >= grid.width or y >= grid.height:
             continue
         inside += 1
-        best = bits_max + 1
+        best, count, size = bits_max + 1, 0, source[point, 2] + grown
         low_row, high_row = int((y - radius) * CELLS / grid.height), int((y + radius) * CELLS / grid.height)
         low_column, high_column = int((x - radius) * CELLS / grid.width), int((x + radius) * CELLS / grid.width)
+        low_column, high_column = max(0, low_column), min(CELLS - 1, high_column)
         for row in range(max(0, low_row), min(CELLS - 1, high_row) + 1):
-            for column in range(max(0, low_column), min(CELLS - 1, high_column) + 1):
-                other = grid.heads[row * CELLS + column]
-                while other >= 0:
-                    dx, dy = target[other, 0] - x, target[other, 1] - y
-                    near = dx * dx + dy * dy <= radius * radius
-                    if near and abs(target[other, 2] - source[point, 2] - grown) < TOLERANCE_LOG_SCALE:
-                        away = target[other, 3] - source[point, 3] - turned
-                        away -= 2 * math.pi * math.floor(away / (2 * math.pi) + 0.5)
-                        if abs(away) < TOLERANCE_RADIANS:
-                            distance = hamming(source_words[point], target_words[other])
-                            if distance < best:
-                                best = distance
-                                partners[point], distances[point] = other, distance
-                    other = grid.nexts[other]
+            # The cells of a row lie one after the other.
+            for place in range(begins[row * CELLS + low_column], begins[row * CELLS + high_column + 1]):
+                dx, dy, larger = target[place, 0] - x, target[place, 1] - y, target[place, 2] - size
+                # No branch, which would be foreseen wrongly.
+                near[count] = place
+                count += (dx * dx + dy * dy <= radius * radius) & (abs(larger) < TOLERANCE_LOG_SCALE)
+        for place in near[:count]:
+            away = target[place, 3] - source[point, 3] - turned
+            away -= 2 * math.pi * math.floor(away / (2 * math.pi) + 0.5)
+            if abs(away) < TOLERANCE_RADIANS:
+                distance = hamming(source_words[point], target_words[order[place]])
+                if distance < best:
+                    best = distance
+                    partners[point], distances[point] = order[place], distance
     return inside
 
 
@@ -124,9 +131,7 @@ def _align(
     used, errors = np.zeros(total, np.bool_), np.zeros(total)
     for turn in range(len(ROUNDS)):
         radius_px, bits_max = ROUNDS[turn]
-        inside = _meet(
-            source, source_words, target, target_words, grid, matrix, radius_px, bits_max, partners, distances
-        )
+        inside = _meet(source, source_words, target_words, grid, matrix, radius_px, bits_max, partners, distances)
         met = np.count_nonzero(partners >= 0)
         if met < MEETING_MIN:
             return matrix, nobody, inside, 99.0, 0.0
@@ -180,9 +185,18 @@ def align(source: Features, target: Features, grid: Grid, matrix: Floats) -> Ali
 
 def spread_of(alignment: Alignment, target: Features, size_px: tuple[int, int]) -> float:
     """Share of the SPREAD_CELLS x SPREAD_CELLS cells of a query (width, height) in which points meet."""
-    met = target.points[alignment.partners[alignment.partners >= 0], :2]
-    cells = np.clip(met * (SPREAD_CELLS / np.array(size_px)), 0, SPREAD_CELLS - 1).astype(np.int64)
-    return len(np.unique(cells @ (1, SPREAD_CELLS))) / SPREAD_CELLS**2
+    return _cells_met(target.points, alignment.partners, *size_px) / SPREAD_CELLS**2
+
+
+@compiled
+def _cells_met(target: Singles, partners: Counts, width: int, height: int) -> int:
+    met = np.zeros((SPREAD_CELLS, SPREAD_CELLS), np.bool_)
+    for partner in partners:
+        if partner >= 0:
+            column = min(SPREAD_CELLS - 1, max(0, int(target[partner, 0] * (SPREAD_CELLS / width))))
+            row = min(SPREAD_CELLS - 1, max(0, int(target[partner, 1] * (SPREAD_CELLS / height))))
+            met[row, column] = True
+    return int(met.sum())
 
 
 def tilted(alignment: Alignment, source: Features, target: Features, size_px: tuple[int, int]) -> Floats:

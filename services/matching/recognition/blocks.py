@@ -15,6 +15,7 @@ import numpy as np
 
 from services.matching.recognition.edges import Edges, compare_edges
 from services.matching.recognition.geometry import inverse, scale_of, scaling
+from services.matching.recognition.softening import softened
 from services.matching.recognition.staying import in_place
 from shared.fingerprints.area import shrunk_by_area
 from shared.fingerprints.compiled import Counts, Flags, Floats, Grey, Singles, compiled
@@ -28,6 +29,7 @@ TEXTURE_MIN, QUERY_TEXTURE_MIN = 12.0, 40.0
 SCALE_MIN, SCALE_MAX = 0.05, 12.0
 SHRUNK_FROM, SHRUNK_SIDE_MIN_PX = 1.2, 8
 TILT_MIN = 1e-12
+OUTSIDE_MAX_PX = 1e5
 RIM_SHARE = 0.2
 
 
@@ -40,7 +42,7 @@ class View:
     @cached_property
     def soft(self) -> Grey:
         """The thumbnail, softened."""
-        return _soft(self.thumbnail)
+        return softened(self.thumbnail)
 
     @cached_property
     def details(self) -> Grey:
@@ -98,29 +100,36 @@ class Blocks:
         return (self.own_texture > TEXTURE_MIN) | (self.query_texture > QUERY_TEXTURE_MIN)
 
 
-def _soft(grey: Grey) -> Grey:
-    return cv2.GaussianBlur(grey, (0, 0), 0.8).astype(np.uint8, copy=False)
-
-
 def _details(grey: Grey) -> Grey:
     fine, coarse = cv2.GaussianBlur(grey, (0, 0), 1.0), cv2.blur(cv2.blur(grey, (13, 13)), (13, 13))
     return cv2.addWeighted(fine, 2.0, coarse, -2.0, 128.0).astype(np.uint8, copy=False)
 
 
 @compiled
-def _tile_sums(a: Grey, b: Grey) -> Floats:
-    """Sums over tiles: a, b, aa, bb, ab."""
+def _tile_sums(a: Grey, b: Grey) -> Counts:
+    """Sums over tiles (rows, columns, 5): a, b, aa, bb, ab."""
     rows, columns = a.shape[0] // TILE_PX, a.shape[1] // TILE_PX
-    sums = np.zeros((rows, columns, 5))
+    sums, down = np.empty((rows, columns, 5), np.int32), np.empty((5, columns * TILE_PX), np.int32)
+    s0, s1, s2, s3, s4 = down[0], down[1], down[2], down[3], down[4]
     for row in range(rows):
-        for column in range(columns):
-            zero = np.int64(0)
-            s0, s1, s2, s3, s4 = zero, zero, zero, zero, zero
-            for y in range(row * TILE_PX, row * TILE_PX + TILE_PX):
+        # Down the columns first, so that the compiler can take many pixels at once.
+        down[:] = 0
+        for y in range(row * TILE_PX, row * TILE_PX + TILE_PX):
+            own, other = a[y], b[y]
+            for x in range(len(s0)):
+                p, q = np.int32(own[x]), np.int32(other[x])
+                s0[x] += p
+                s1[x] += q
+                s2[x] += np.int32(p * p)
+                s3[x] += np.int32(q * q)
+                s4[x] += np.int32(p * q)
+        for kind in range(5):
+            line = down[kind]
+            for column in range(columns):
+                total = np.int32(0)
                 for x in range(column * TILE_PX, column * TILE_PX + TILE_PX):
-                    p, q = np.int32(a[y, x]), np.int32(b[y, x])
-                    s0, s1, s2, s3, s4 = s0 + p, s1 + q, s2 + p * p, s3 + q * q, s4 + p * q
-            sums[row, column] = np.array([s0, s1, s2, s3, s4])
+                    total += line[x]
+                sums[row, column, kind] = total
     return sums
 
 
@@ -187,23 +196,26 @@ def compare(view: View, query: Grey, matrix: Floats) -> Blocks | None:
     covered = _covered(view.thumbnail.shape, query.shape, matrix)
     if covered is None:
         return None
-    soft = _soft(laid)
+    soft = softened(laid)
     grey, own_texture, query_texture = _correlations(view.soft, soft, GREY_VARIANCE_MIN)
     return Blocks(view, laid, soft, grey, own_texture, query_texture, _covered_px(covered) >= COVERED_MIN_PX)
 
 
 def _covered(shape: tuple[int, ...], query_shape: tuple[int, ...], matrix: Floats) -> Grey | None:
-    height, width = query_shape
-    corners = np.array([[0, 0, 1], [width - 1, 0, 1], [width - 1, height - 1, 1], [0, height - 1, 1.0]])
+    """1 where a query lies over a thumbnail; None when the map has no way back."""
+    right, bottom = query_shape[1] - 1, query_shape[0] - 1
     try:
-        quad = corners @ inverse(matrix).T
+        rows = inverse(matrix).tolist()
     except np.linalg.LinAlgError:
         return None
-    quad = quad[:, :2] / np.where(quad[:, 2:] == 0, np.nan, quad[:, 2:])
-    if not np.isfinite(quad).all() or np.abs(quad).max() > 1e5:
-        return None
+    quad = []
+    for x, y in ((0, 0), (right, 0), (right, bottom), (0, bottom)):
+        u, v, depth = (row[0] * x + row[1] * y + row[2] for row in rows)
+        if depth == 0 or not (abs(u / depth) <= OUTSIDE_MAX_PX and abs(v / depth) <= OUTSIDE_MAX_PX):
+            return None
+        quad.append((round(16 * u / depth), round(16 * v / depth)))
     covered = np.zeros(shape, np.uint8)
-    cv2.fillConvexPoly(covered, np.rint(quad * 16).astype(np.int32), 1.0, shift=4)
+    cv2.fillConvexPoly(covered, np.array(quad, np.int32), 1.0, shift=4)
     return covered
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -73,15 +72,23 @@ def _directions(ax: Slopes, ay: Slopes, bx: Slopes, by: Slopes) -> tuple[Singles
 @compiled
 def _tiles(weights: Singles, agreeing: Grey) -> Singles:
     """Sums over tiles (3, rows, columns): edge pixels, their weight, the agreeing weight."""
-    sums = np.zeros((3, weights.shape[0] // STEP_PX, weights.shape[1] // STEP_PX), np.float32)
-    for row in range(sums.shape[1]):
-        for column in range(sums.shape[2]):
-            for y in range(row * STEP_PX, row * STEP_PX + STEP_PX):
+    rows, columns = weights.shape[0] // STEP_PX, weights.shape[1] // STEP_PX
+    sums, down = np.zeros((3, rows, columns), np.float32), np.empty((3, columns * STEP_PX), np.float32)
+    pixels, whole, agreed = down[0], down[1], down[2]
+    for row in range(rows):
+        # Down the columns first, so that the compiler can take many pixels at once.
+        down[:] = 0
+        for y in range(row * STEP_PX, row * STEP_PX + STEP_PX):
+            line, flags = weights[y], agreeing[y]
+            for x in range(len(whole)):
+                pixels[x] += np.float32(line[x] > 0)
+                whole[x] += line[x]
+                agreed[x] += line[x] * np.float32(flags[x])
+        for kind in range(3):
+            line = down[kind]
+            for column in range(columns):
                 for x in range(column * STEP_PX, column * STEP_PX + STEP_PX):
-                    weight = weights[y, x]
-                    sums[0, row, column] += weight > 0
-                    sums[1, row, column] += weight
-                    sums[2, row, column] += weight * agreeing[y, x]
+                    sums[kind, row, column] += line[x]
     return sums
 
 
@@ -161,9 +168,20 @@ def _moves(a: Grey, b: Grey, ax: Slopes, ay: Slopes, bx: Slopes, by: Slopes, agr
     return maps
 
 
+@compiled
 def _slopes(grey: Grey) -> tuple[Slopes, Slopes]:
-    along, across = cv2.Sobel(grey, cv2.CV_16S, 1, 0), cv2.Sobel(grey, cv2.CV_16S, 0, 1)
-    return along.astype(np.int16, copy=False), across.astype(np.int16, copy=False)
+    """The answers of Sobel's filter in x and y; 0 at the rim."""
+    height, width = grey.shape
+    along, across = np.zeros((height, width), np.int16), np.zeros((height, width), np.int16)
+    for y in range(1, height - 1):
+        over, here, under, to_x, to_y = grey[y - 1], grey[y], grey[y + 1], along[y, 1:], across[y, 1:]
+        for x in range(width - 2):
+            a, b, c = np.int16(over[x]), np.int16(over[x + 1]), np.int16(over[x + 2])
+            d, e = np.int16(here[x]), np.int16(here[x + 2])
+            f, g, h = np.int16(under[x]), np.int16(under[x + 1]), np.int16(under[x + 2])
+            to_x[x] = np.int16(np.int16(c - a) + np.int16(h - f)) + np.int16(np.int16(2) * np.int16(e - d))
+            to_y[x] = np.int16(np.int16(f - a) + np.int16(h - c)) + np.int16(np.int16(2) * np.int16(g - b))
+    return along, across
 
 
 def _blocks(tiles: Singles) -> Singles:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from shared.fingerprints.compiled import Floats
+from shared.fingerprints.compiled import Floats, compiled
 
 Region = tuple[float, float, float, float]
 Size = Sequence[int]
@@ -54,11 +54,17 @@ def unturned(turn: int, size_px: Size) -> Floats:
     return np.array([*rows, (0, 0, 1)], np.float64)
 
 
+@compiled
 def mapped(points: Floats, matrix: Floats) -> Floats:
     """Points (n, 2) under a map."""
-    there = np.column_stack([points, np.ones(len(points))]) @ matrix.T
-    result: Floats = there[:, :2] / np.where(np.abs(there[:, 2:]) < 1e-9, 1e-9, there[:, 2:])
-    return result
+    there = np.empty((len(points), 2))
+    for point in range(len(points)):
+        x, y = points[point, 0], points[point, 1]
+        depth = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2]
+        depth = 1e-9 if abs(depth) < 1e-9 else depth
+        there[point, 0] = (matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2]) / depth
+        there[point, 1] = (matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2]) / depth
+    return there
 
 
 def mapped_corners(matrix: Floats, size_px: Size) -> Floats:
@@ -69,10 +75,11 @@ def mapped_corners(matrix: Floats, size_px: Size) -> Floats:
 
 def region_of(matrix: Floats, source_px: Size, target_px: Size) -> Region:
     """The upright box that a mapped picture takes in another one, in edges from 0 to width and height."""
-    corners = mapped_corners(matrix, source_px) + 0.5
-    low = np.clip(corners.min(axis=0), 0, target_px)
-    high = np.clip(corners.max(axis=0), 0, target_px)
-    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+    corners = (mapped_corners(matrix, source_px) + 0.5).tolist()
+    (xs, ys), (width, height) = zip(*corners, strict=True), target_px
+    left, right = (float(min(max(x, 0), width)) for x in (min(xs), max(xs)))
+    top, bottom = (float(min(max(y, 0), height)) for y in (min(ys), max(ys)))
+    return left, top, right, bottom
 
 
 def area(region: Region) -> float:
@@ -117,7 +124,8 @@ def is_mild(matrix: Floats, size_px: Size) -> bool:
 
 def scale_of(matrix: Floats) -> float:
     """How much a map enlarges, by its linear part."""
-    return math.sqrt(abs(float(np.linalg.det(matrix[:2, :2]))))
+    (a, b), (c, d) = matrix[:2, :2].tolist()
+    return math.sqrt(abs(a * d - b * c))
 
 
 def stretch_of(matrix: Floats, source_px: Size) -> float:

@@ -7,7 +7,7 @@ from itertools import islice
 import cv2
 import numpy as np
 
-from shared.fingerprints.compiled import Flags, Grey
+from shared.fingerprints.compiled import Flags, Grey, Places, compiled
 
 Box = tuple[int, int, int, int]
 
@@ -47,9 +47,19 @@ def _solid(flags: Flags) -> Grey:
     return np.asarray(cv2.morphologyEx(filled, cv2.MORPH_OPEN, np.ones((thin, thin), np.uint8)), np.uint8)
 
 
+@compiled
+def _counts(grey: Grey) -> Places:
+    """How many of every fourth pixel of every fourth row have each of the 256 levels."""
+    counts = np.zeros(256, np.int64)
+    for y in range(0, grey.shape[0], 4):
+        for x in range(0, grey.shape[1], 4):
+            counts[grey[y, x]] += 1
+    return counts
+
+
 def _ground(grey: Grey) -> float | None:
     """The commonest grey, when enough of the picture has it."""
-    counts = np.bincount(grey[::4, ::4].ravel(), minlength=256)
+    counts = _counts(grey)
     about = np.convolve(counts, np.ones(2 * GROUND_TOLERANCE + 1, np.int64), "same")
     level = int(about.argmax())
     return float(level) if about[level] >= GROUND_SHARE_MIN * counts.sum() else None

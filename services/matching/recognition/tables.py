@@ -19,6 +19,7 @@ from shared.fingerprints.compiled import Bits, Counts, Flags, Places, compiled, 
 from shared.fingerprints.features import WORDS
 
 HINT_ROWS = 64
+POINTS_AT_ONCE = 1024
 TAG_BITS = 16
 SIGNATURE_WORD = 1
 DIRECTORY_BITS_MIN = 4
@@ -119,14 +120,16 @@ SAMPLED = {plan: _sampled_bits(plan) for plan in (EXACT, COMPACT)}
 @compiled
 def keys_of(descriptors: Bits, sampled: Places) -> Counts:
     """The sampled bits (tables, bits) of descriptors as numbers, int32 (tables, n)."""
-    keys = np.empty((sampled.shape[0], len(descriptors)), np.int32)
-    for point in range(len(descriptors)):
+    keys = np.zeros((sampled.shape[0], len(descriptors)), np.int32)
+    for first in range(0, len(descriptors), POINTS_AT_ONCE):
+        # Word by word, so that the compiler can take many points at once.
+        words = np.ascontiguousarray(descriptors[first : first + POINTS_AT_ONCE].T)
         for table in range(sampled.shape[0]):
-            key = np.int64(0)
+            row = keys[table, first : first + POINTS_AT_ONCE]
             for bit in sampled[table]:
-                word = descriptors[point, bit >> 6]
-                key = (key << 1) | np.int64((word >> np.uint64(bit & 63)) & np.uint64(1))
-            keys[table, point] = key
+                word, place = words[bit >> 6], np.uint64(bit & 63)
+                for point in range(len(row)):
+                    row[point] = np.int32(row[point] + row[point]) | np.int32((word[point] >> place) & np.uint64(1))
     return keys
 
 
