@@ -17,13 +17,14 @@ from services.matching.recognition.tables import (
     Tables,
     Tags,
     bits_apart,
-    bucket,
     distance_between,
     keys_of,
     may_vote,
     owner_of,
+    scattered,
     tags_of,
     voting_between,
+    within,
     words_of,
 )
 from shared.fingerprints.compiled import Bits, Counts, Flags, Places, Singles, compiled
@@ -50,12 +51,17 @@ class Alike(NamedTuple):
 
 
 @compiled
-def _bounds(keys: Counts, masks: Counts, directory: Counts, kept: Counts, shift: int, bounds: Counts) -> None:
-    """First and end position in one table of the points with each key, masked each way: into (masks, n, 2)."""
+def _bounds(keys: Places, directory: Counts, rests: Tags, shift: int, bounds: Counts) -> None:
+    """First and end position in one table of the points with each scattered key (n), into (n, 2)."""
+    # In steps of their own, so that the processor waits for many jumps through memory at once.
     for query in range(len(keys)):
-        for probe in range(len(masks)):
-            first, end = bucket(directory, kept, shift, keys[query] ^ masks[probe])
-            bounds[probe, query, 0], bounds[probe, query, 1] = first, end
+        cell = np.uint64(keys[query] >> shift)
+        bounds[query, 0], bounds[query, 1] = directory[cell], directory[cell + np.uint64(1)]
+    if shift > 0:
+        for query in range(len(keys)):
+            if bounds[query, 0] < bounds[query, 1]:
+                first, end = within(rests, keys[query] & ((1 << shift) - 1), bounds[query, 0], bounds[query, 1])
+                bounds[query, 0], bounds[query, 1] = first, end
 
 
 def _bounds_of(descriptors: Bits, segments: tuple[Tables, ...], flips: int) -> Counts:
@@ -63,12 +69,14 @@ def _bounds_of(descriptors: Bits, segments: tuple[Tables, ...], flips: int) -> C
     plan = segments[0].plan
     keys = keys_of(descriptors, SAMPLED[plan][0])
     masks = np.array([0, *(1 << bit for bit in range(flips))], np.int32)
+    probes = scattered(keys[:, None, :] ^ masks[:, None], plan.key_bits)
     bounds = np.zeros((SEGMENTS, plan.tables, len(masks), len(descriptors), 2), np.int32)
     for number, one in enumerate(segments):
         if len(one.points):
             for table in range(plan.tables):
-                kept = one.keys[table]
-                _bounds(keys[table], masks, one.directory[table], kept, one.shift, bounds[number, table])
+                for probe in range(len(masks)):
+                    rests = one.rests[table]
+                    _bounds(probes[table, probe], one.directory[table], rests, one.shift, bounds[number, table, probe])
     return bounds.reshape(SEGMENTS, -1, len(descriptors), 2)
 
 
@@ -228,17 +236,18 @@ def _alike_in(
     starts: Places,
     hints: Counts,
     segment: int,
+    probes: int,
     distance_max: int,
 ) -> Places:
     """Pairs at most so far apart, some of them more than once: owner code << 32 | query point << 16 | its point."""
     found = np.empty(1024, np.int64)
     total = 0
     for query in range(len(queries)):
-        for table in range(bounds.shape[0]):
-            if skipped[table, query]:
+        for probe in range(bounds.shape[0]):
+            if skipped[probe, query]:
                 continue
-            for place in range(bounds[table, query, 0], bounds[table, query, 1]):
-                row = int(places[table, place])
+            for place in range(bounds[probe, query, 0], bounds[probe, query, 1]):
+                row = int(places[probe // probes, place])
                 if distance_between(queries[query], words[row]) > distance_max:
                     continue
                 if total == len(found):
@@ -254,16 +263,27 @@ def _alike_in(
 def all_alike(queries: Bits, segments: tuple[Tables, ...], crowded: int) -> Places:
     """Every pair as near as the plan wants, voting or not: distinct rows of (owner, query point, reference point).
 
-    Sorted; buckets of more than `crowded` points are skipped, and those of neighbouring keys are not looked into.
+    Sorted; buckets of more than `crowded` points are skipped.
     """
     plan = segments[0].plan
-    bounds = _bounds_of(queries, segments, flips=0)
+    bounds = _bounds_of(queries, segments, plan.flips_at_registration)
+    probes = 1 + plan.flips_at_registration
     skipped = (bounds[..., 1] - bounds[..., 0]).sum(axis=0) > crowded
     words, parts = words_of(queries, plan), [np.zeros(0, np.int64)]
     for number, one in enumerate(segments):
-        within = plan.distance_max
         parts.append(
-            _alike_in(words, bounds[number], skipped, one.sorted, one.words, one.starts, one.hints, number, within)
+            _alike_in(
+                words,
+                bounds[number],
+                skipped,
+                one.sorted,
+                one.words,
+                one.starts,
+                one.hints,
+                number,
+                probes,
+                plan.distance_max,
+            )
         )
     pairs = np.concatenate(parts)
     # np.unique takes several times as long.

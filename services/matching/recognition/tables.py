@@ -22,8 +22,9 @@ HINT_ROWS = 64
 POINTS_AT_ONCE = 1024
 TAG_BITS = 16
 SIGNATURE_WORD = 1
-DIRECTORY_BITS_MIN = 4
-SPARSE_BITS = 2  # finer than one cell a point: most lookups then end at an empty cell
+DIRECTORY_BITS_MIN, REST_BITS = 4, 16
+SCATTERING = 0x9E3779B1  # odd, so that nothing is lost: 2**32 by the golden ratio (Knuth, multiplicative hashing)
+SPARSE_BITS = 1  # finer than one cell a point: most lookups then end at an empty cell
 
 Tags = npt.NDArray[np.uint16]
 
@@ -31,14 +32,16 @@ Tags = npt.NDArray[np.uint16]
 class Plan(NamedTuple):
     """How points are kept and looked up.
 
-    flips: key bits of which each, flipped alone, leads to one more bucket; whole: whether whole descriptors or
-    signatures are compared; distance_max: in bits of what is compared; tag_max: in bits, of the tags of a compact
-    plan; crowded: points in a bucket above which it is passed over among COMPACT_FROM references.
+    flips: key bits of which each, flipped alone, leads to one more bucket; flips_at_registration: the same where all
+    alike points are asked for, so that what twins share is known; whole: whether whole descriptors or signatures are
+    compared; distance_max: in bits of what is compared; tag_max: in bits, of the tags of a compact plan; crowded: points
+    in a bucket above which it is passed over among COMPACT_FROM references.
     """
 
     tables: int
     key_bits: int
     flips: int
+    flips_at_registration: int
     whole: bool
     distance_max: int
     tag_max: int
@@ -55,12 +58,17 @@ class Plan(NamedTuple):
         return max(CROWDED_MIN, round(self.crowded * math.pow(references / COMPACT_FROM, growth)))
 
 
-EXACT = Plan(tables=8, key_bits=20, flips=0, whole=True, distance_max=56, tag_max=0, crowded=76)
-COMPACT = Plan(tables=3, key_bits=23, flips=2, whole=False, distance_max=15, tag_max=3, crowded=134)
+# Of the hard kinds of edits (1,200 pairs, among 2,424 references) 8 tables of 20 bits proposed 1,156 and met 43,100
+# points a search; 7 of 26 bits 1,167 and 21,300: what crowds a bucket of a short key is told apart by a longer one.
+EXACT = Plan(
+    tables=7, key_bits=26, flips=0, flips_at_registration=12, whole=True, distance_max=56, tag_max=0, crowded=76
+)
+COMPACT = Plan(
+    tables=3, key_bits=23, flips=2, flips_at_registration=0, whole=False, distance_max=15, tag_max=3, crowded=134
+)
 COMPACT_FROM = 20_000
-# Of few references, buckets are passed over sooner: among 427 one pair in 3,236 was lost down to 6 points; among 2,000
-# a seventh of the time was saved at 14 instead of 24, and the candidates fell from .9875 at 17 to .985 at 12. A picture
-# that is registered more than CROWDED_MIN times crowds its own buckets: parts of it are then no longer found.
+# Of few references, buckets are passed over sooner: of those pairs 1,168 at 12 points and 1,171 at 40, for a third more
+# time. A picture that is registered more than CROWDED_MIN times crowds its own buckets: its parts are no longer found.
 CROWDED_MIN, CROWDING_OF_FEW, CROWDING = 16, 0.75, 0.5
 
 
@@ -82,10 +90,10 @@ class Tables(NamedTuple):
 
     words uint64 (n, 4, or 1 when compact): what is compared; points (n): packed; starts int64 (m + 1): the first point
     of each reference; hints int32: the reference of every HINT_ROWS-th point; ties uint64 (m), order among equals;
-    directory int32 (tables, 2**b + 1) by the highest b bits of the key; sorted int32 (tables, n) of points, by key;
-    voting uint64 (tables, n / 64): bits in that order, whether the point may vote; tags uint16 (tables, n) in that
-    order, empty when whole descriptors are compared; keys int32 (tables, n) in that order, empty when the directory
-    tells whole keys apart; shift: key bits below b.
+    directory int32 (tables, 2**b + 1) by the highest b bits of the scattered key; sorted int32 (tables, n) of points,
+    by key; voting uint64 (tables, n / 64): bits in that order, whether the point may vote; tags uint16 (tables, n) in
+    that order, empty when whole descriptors are compared; rests uint16 (tables, n): the other bits of the key in that
+    order, empty when the directory tells whole keys apart; shift: how many these are.
     """
 
     plan: Plan
@@ -98,7 +106,7 @@ class Tables(NamedTuple):
     sorted: Counts
     voting: Bits
     tags: Tags
-    keys: Counts
+    rests: Tags
     shift: int
 
 
@@ -133,6 +141,11 @@ def keys_of(descriptors: Bits, sampled: Places) -> Counts:
     return keys
 
 
+def scattered(keys: Counts, key_bits: int) -> Places:
+    """Keys in another order, each still a number of its own: alike ones, which are common, no longer share a cell."""
+    return (keys.astype(np.int64) * SCATTERING) & ((1 << key_bits) - 1)
+
+
 def tags_of(descriptors: Bits, plan: Plan) -> Tags:
     """Tags of descriptors for every table, uint16 (tables, n); none for whole descriptors."""
     if plan.whole:
@@ -148,27 +161,41 @@ def words_of(descriptors: Bits, plan: Plan) -> Bits:
 def build_tables(prints: Prints, dropped: Mapping[int, Flags], ties: Bits, plan: Plan) -> Tables:
     """Tables over the points of some references, with those that do not vote of some places, and the ties."""
     total, sampled = len(prints.points), SAMPLED[plan][0]
-    bits = min(plan.key_bits, max(DIRECTORY_BITS_MIN, math.ceil(math.log2(total + 1)) + SPARSE_BITS))
+    least = max(DIRECTORY_BITS_MIN, plan.key_bits - REST_BITS)
+    bits = min(plan.key_bits, max(least, math.ceil(math.log2(total + 1)) + SPARSE_BITS))
+    shift = plan.key_bits - bits
     directory = np.zeros((plan.tables, (1 << bits) + 1), np.int32)
     order, tags = np.empty((plan.tables, total), np.int32), tags_of(prints.descriptors, plan)
-    keys = np.empty((plan.tables, total if bits < plan.key_bits else 0), np.int32)
+    rests = np.empty((plan.tables, total if shift else 0), np.uint16)
     for table in range(plan.tables):
         # Sorting plain numbers is several times faster than a stable argsort. Equal keys: in the order of the points.
-        ordered = keys_of(prints.descriptors, sampled[table : table + 1])[0].astype(np.int64) << 32
+        ordered = scattered(keys_of(prints.descriptors, sampled[table : table + 1])[0], plan.key_bits) << 32
         ordered |= np.arange(total)
         ordered.sort()
         order[table] = ordered.astype(np.int32)
         ordered >>= 32
-        cells = np.bincount(ordered >> (plan.key_bits - bits), minlength=1 << bits)
+        cells = np.bincount(ordered >> shift, minlength=1 << bits)
         directory[table, 1:] = np.cumsum(cells)
-        if len(keys[table]):
-            keys[table] = ordered
+        if len(rests[table]):
+            rests[table] = ordered & ((1 << shift) - 1)
         if len(tags[table]):
             tags[table] = tags[table][order[table]]
     hints = np.searchsorted(prints.starts, np.arange(0, total, HINT_ROWS), "right").astype(np.int32) - 1
     voting = np.full((plan.tables, (total + 63) // 64), ~np.uint64(0))
-    words, shift = words_of(prints.descriptors, plan), plan.key_bits - bits
-    tables = Tables(plan, words, prints.points, prints.starts, hints, ties, directory, order, voting, tags, keys, shift)
+    tables = Tables(
+        plan,
+        words_of(prints.descriptors, plan),
+        prints.points,
+        prints.starts,
+        hints,
+        ties,
+        directory,
+        order,
+        voting,
+        tags,
+        rests,
+        shift,
+    )
     return with_votes(tables, prints, {place: ~flags for place, flags in dropped.items()})
 
 
@@ -179,18 +206,21 @@ def with_votes(tables: Tables, prints: Prints, votes: Mapping[int, Flags]) -> Ta
     voting, sampled = tables.voting.copy(), SAMPLED[tables.plan][0]
     for place, flags in votes.items():
         first, end = prints.starts[place : place + 2].tolist()
-        keys = keys_of(prints.descriptors[first:end], sampled)
-        _set_votes(keys, first, flags, tables.directory, tables.keys, tables.sorted, tables.shift, voting)
+        keys = scattered(keys_of(prints.descriptors[first:end], sampled), tables.plan.key_bits)
+        _set_votes(keys, first, flags, tables.directory, tables.rests, tables.sorted, tables.shift, voting)
     return tables._replace(voting=voting)
 
 
 @compiled
 def _set_votes(
-    keys: Counts, first: int, flags: Flags, directory: Counts, kept: Counts, places: Counts, shift: int, voting: Bits
+    keys: Places, first: int, flags: Flags, directory: Counts, rests: Tags, places: Counts, shift: int, voting: Bits
 ) -> None:
     for number in range(len(flags)):
         for table in range(len(keys)):
-            begin, end = bucket(directory[table], kept[table], shift, keys[table, number])
+            cell, rest = keys[table, number] >> shift, keys[table, number] & ((1 << shift) - 1)
+            begin, end = int(directory[table, cell]), int(directory[table, cell + 1])
+            if shift > 0:
+                begin, end = within(rests[table], rest, begin, end)
             # Points of one key lie in their own order.
             place = lowest(places[table], begin, end, first + number)
             bit = np.uint64(1) << np.uint64(place & 63)
@@ -201,7 +231,7 @@ def _set_votes(
 
 
 @compiled
-def lowest(values: Counts, first: int, end: int, least: int) -> int:
+def lowest(values: Counts | Tags, first: int, end: int, least: int) -> int:
     """First position from `first` whose value, in ascending order, is at least this, or `end`."""
     while first < end:
         middle = (first + end) >> 1
@@ -213,12 +243,12 @@ def lowest(values: Counts, first: int, end: int, least: int) -> int:
 
 
 @compiled
-def bucket(directory: Counts, kept: Counts, shift: int, key: int) -> tuple[int, int]:
-    """First and end position in one table of the points with a key."""
-    first, end = int(directory[key >> shift]), int(directory[(key >> shift) + 1])
-    if first < end and shift > 0:
-        first = lowest(kept, first, end, key)
-        end = lowest(kept, first, end, key + 1)
+def within(rests: Tags, rest: int, first: int, end: int) -> tuple[int, int]:
+    """First and end position of the points with this rest of a key among those of one cell, which holds some."""
+    # Nearly every cell holds one key alone.
+    if rests[first] != rest or rests[end - 1] != rest:
+        first = lowest(rests, first, end, rest)
+        end = lowest(rests, first, end, rest + 1)
     return first, end
 
 
