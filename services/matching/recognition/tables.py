@@ -34,8 +34,8 @@ class Plan(NamedTuple):
 
     flips: key bits of which each, flipped alone, leads to one more bucket; flips_at_registration: the same where all
     alike points are asked for, so that what twins share is known; whole: whether whole descriptors or signatures are
-    compared; distance_max: in bits of what is compared; tag_max: in bits, of the tags of a compact plan; crowded: points
-    in a bucket above which it is passed over among COMPACT_FROM references.
+    compared; distance_max: in bits of what is compared; tag_max: in bits, of the tags of a compact plan;
+    crowded: points in a bucket above which it is passed over among COMPACT_FROM references.
     """
 
     tables: int
