@@ -5,9 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from services.matching.recognition.buckets import Alike, nearest
+from services.matching.recognition.buckets import Alike, all_alike, nearest
 from services.matching.recognition.shelf import Entry, Shelf
-from services.matching.recognition.tables import COMPACT, CROWDED_MIN, EXACT, Plan, voting_between
+from services.matching.recognition.tables import (
+    COMPACT,
+    CROWDED_MIN,
+    EXACT,
+    POINTS_AT_ONCE,
+    SAMPLED,
+    Plan,
+    keys_of,
+    scattered,
+    voting_between,
+    within,
+)
 from shared.fingerprints import Fingerprint
 
 POINTS = 60
@@ -46,6 +57,38 @@ def test_voting_points_are_counted_between_any_two_places() -> None:
             assert voting_between(voting, first, end) == flags[first:end].sum()
     assert voting_between(voting, 64, 64) == 0
     assert voting_between(voting, 0, len(flags)) == flags.sum()
+
+
+@pytest.mark.parametrize("count", [1, POINTS_AT_ONCE, POINTS_AT_ONCE + 1])
+def test_a_key_is_made_of_the_sampled_bits_the_first_one_highest(count: int) -> None:
+    words, sampled = some_words(6, count), SAMPLED[EXACT][0]
+    bits = np.unpackbits(words.view(np.uint8), axis=1, bitorder="little")
+    expected = bits[:, sampled] @ (1 << np.arange(EXACT.key_bits)[::-1])
+    np.testing.assert_array_equal(keys_of(words, sampled), expected.T)
+
+
+def test_scattered_keys_stay_apart_and_within_their_bits() -> None:
+    keys = scattered(np.arange(1 << 12, dtype=np.int32), 12)
+    assert sorted(keys.tolist()) == list(range(1 << 12))
+
+
+def test_a_cell_that_several_keys_share_is_told_apart_by_their_rests() -> None:
+    rests = np.array([9, 2, 2, 5, 5, 5, 8, 0], np.uint16)
+    assert [within(rests, rest, 1, 7) for rest in (2, 5, 8)] == [(1, 3), (3, 6), (6, 7)]
+    assert within(rests, 2, 1, 3) == (1, 3)
+    for rest in (0, 4, 9):
+        first, end = within(rests, rest, 1, 7)
+        assert first == end
+
+
+def test_points_whose_keys_differ_by_a_bit_meet_at_registration_and_not_in_a_search() -> None:
+    words = some_words(7)
+    beside = words.copy()
+    for low in SAMPLED[EXACT][0][:, -1].tolist():
+        beside[:, low // 64] ^= np.uint64(1 << low % 64)
+    tables = a_shelf({"one": a_print(words)}, EXACT).tables
+    assert len(nearest(beside, tables, EVERY).queries) == 0
+    assert all_alike(beside, tables, EVERY)[:, 1].tolist() == list(range(POINTS))
 
 
 @pytest.mark.parametrize("plan", [EXACT, COMPACT])
