@@ -13,7 +13,7 @@ import numpy as np
 
 from shared.fingerprints.compiled import Counts, Grey, Singles, compiled_exactly
 
-STRIP_BYTES = 100_000  # what is worked on at once stays in the cache
+STRIP_BYTES = 100_000  # about so much of the sums is worked on at once, so that it stays in the cache
 
 
 @compiled_exactly
@@ -40,7 +40,7 @@ def _shares(source: int, target: int) -> tuple[Counts, Singles]:
 
 @compiled_exactly
 def _sum_up(lines: Grey | Singles, first: int, firsts: Counts, shares: Singles, sums: Singles) -> None:
-    """Weighted sums (target, n) of lines (source, n), each target line of its own few; `first`: of the lines."""
+    """Weighted sums (target, n) of some lines each; `lines` (m, n) begin with source line `first`."""
     for target in range(len(firsts)):
         total = sums[target]
         total[:] = 0
@@ -54,7 +54,8 @@ def _sum_up(lines: Grey | Singles, first: int, firsts: Counts, shares: Singles, 
 
 def _shrunk(grey: Grey, width: int, height: int) -> Grey:
     across, (firsts, shares) = _shares(grey.shape[1], width), _shares(grey.shape[0], height)
-    shrunk, rows = np.empty((height, width), np.uint8), max(1, STRIP_BYTES // (4 * width) * height // grey.shape[0])
+    shrunk = np.empty((height, width), np.uint8)
+    rows = max(1, STRIP_BYTES // (4 * width) * height // grey.shape[0])
     room, both = np.empty(width * (rows + 2) * len(shares), np.float32), np.empty((rows, width), np.float32)
     for low in range(0, height, rows):
         here = slice(low, low + rows)

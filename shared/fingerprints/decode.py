@@ -221,5 +221,6 @@ def shrink(grey: Grey, side_px: int) -> Grey:
     height, width = grey.shape
     factor = side_px / max(height, width)
     if factor >= 1:
-        return np.ascontiguousarray(grey)
+        # Writable, too: compiled code is compiled once more for arrays that are not.
+        return np.require(grey, requirements=["C", "W"])
     return shrunk_by_area(grey, max(1, round(width * factor)), max(1, round(height * factor)))

@@ -17,7 +17,7 @@ from shared.fingerprints.features import REFERENCE, WORDS, Features, find_featur
 from shared.fingerprints.whole import whole_hash
 
 ALGORITHM = "tf1"
-THUMBNAIL_SIDE_PX = 192
+THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_MIN_PX = 192, 3
 THUMBNAIL_QUALITY = 92
 POINTS_MIN, POINTS_MAX = 40, 4096
 ORIGINAL_SIDE_MAX_PX = 2**31 - 1
@@ -101,8 +101,9 @@ class Fingerprint:
             (full_width, full_height),
             picture,
         )
-        if max(result.thumbnail.shape) > THUMBNAIL_SIDE_PX:
-            raise ValueError("the thumbnail of the fingerprint is too large")
+        if not THUMBNAIL_SIDE_MIN_PX <= min(result.thumbnail.shape) <= max(result.thumbnail.shape) <= THUMBNAIL_SIDE_PX:
+            height, width = result.thumbnail.shape
+            raise ValueError(f"the thumbnail of the fingerprint is {width} x {height} px, which cannot be")
         return result
 
 

@@ -287,15 +287,26 @@ def test_malformed_fingerprints_are_refused_with_a_reason(kind):
 
 @pytest.mark.parametrize(
     ("changed", "reason"),
-    [({"points": 0}, "points"), ({"points": 5_000}, "points"), ({"original_px": (2**32 - 1, 10)}, "cannot be")],
-    ids=["no points", "too many points", "larger than any picture"],
+    [
+        ({"points": 0}, "points"),
+        ({"points": 5_000}, "points"),
+        ({"original_px": (2**32 - 1, 10)}, "cannot be"),
+        ({"thumbnail": (2, 190)}, "thumbnail .* 190 x 2 px"),
+        ({"thumbnail": (200, 190)}, "thumbnail .* 190 x 200 px"),
+    ],
+    ids=["no points", "too many points", "larger than any picture", "a flat thumbnail", "a large thumbnail"],
 )
 def test_a_fingerprint_that_no_picture_has_is_refused(changed, reason):
     made = reference_of(drawn())
     points = np.resize(made.points, (changed.get("points", len(made.points)), 4))
     descriptors = np.resize(made.descriptors, (len(points), 4))
+    size = changed.get("thumbnail", made.thumbnail.shape)
     odd = replace(
-        made, points=points, descriptors=descriptors, original_px=changed.get("original_px", made.original_px)
+        made,
+        points=points,
+        descriptors=descriptors,
+        original_px=changed.get("original_px", made.original_px),
+        thumbnail_jpeg=cv2.imencode(".jpg", np.zeros(size, np.uint8))[1].tobytes(),
     )
     with pytest.raises(ValueError, match=reason):
         Fingerprint.from_bytes(odd.to_bytes())

@@ -74,10 +74,11 @@ def test_scattered_keys_stay_apart_and_within_their_bits() -> None:
 
 def test_a_cell_that_several_keys_share_is_told_apart_by_their_rests() -> None:
     rests = np.array([9, 2, 2, 5, 5, 5, 8, 0], np.uint16)
-    assert [within(rests, rest, 1, 7) for rest in (2, 5, 8)] == [(1, 3), (3, 6), (6, 7)]
-    assert within(rests, 2, 1, 3) == (1, 3)
+    shift, cell = 4, 3 << 4
+    assert [within(rests, shift, cell | rest, 1, 7) for rest in (2, 5, 8)] == [(1, 3), (3, 6), (6, 7)]
+    assert within(rests, shift, cell | 2, 1, 3) == (1, 3)
     for rest in (0, 4, 9):
-        first, end = within(rests, rest, 1, 7)
+        first, end = within(rests, shift, cell | rest, 1, 7)
         assert first == end
 
 

@@ -75,7 +75,7 @@ def _meet(
     grown, turned = math.log(scale), math.atan2(matrix[1, 0] - matrix[0, 1], matrix[0, 0] + matrix[1, 1])
     radius = min(max(radius_px, radius_px * scale), 2.5 * radius_px)
     begins, order, target, inside = grid.begins, grid.order, grid.points, 0
-    near = np.empty(len(target) + 1, np.int32)
+    near = np.empty(len(target), np.int32)
     for point in range(len(source)):
         partners[point], distances[point] = -1, 999
         x = matrix[0, 0] * source[point, 0] + matrix[0, 1] * source[point, 1] + matrix[0, 2]
@@ -86,7 +86,8 @@ def _meet(
         best, count, size = bits_max + 1, 0, source[point, 2] + grown
         low_row, high_row = int((y - radius) * CELLS / grid.height), int((y + radius) * CELLS / grid.height)
         low_column, high_column = int((x - radius) * CELLS / grid.width), int((x + radius) * CELLS / grid.width)
-        low_column, high_column = max(0, low_column), min(CELLS - 1, high_column)
+        low_column = max(0, low_column)
+        high_column = max(low_column, min(CELLS - 1, high_column))
         for row in range(max(0, low_row), min(CELLS - 1, high_row) + 1):
             # The cells of a row lie one after the other.
             for place in range(begins[row * CELLS + low_column], begins[row * CELLS + high_column + 1]):

@@ -202,7 +202,7 @@ def compare(view: View, query: Grey, matrix: Floats) -> Blocks | None:
 
 
 def _covered(shape: tuple[int, ...], query_shape: tuple[int, ...], matrix: Floats) -> Grey | None:
-    """1 where a query lies over a thumbnail; None when the map has no way back."""
+    """1 where a query lies over a thumbnail; None when no map leads back, or throws a corner too far."""
     right, bottom = query_shape[1] - 1, query_shape[0] - 1
     try:
         rows = inverse(matrix).tolist()

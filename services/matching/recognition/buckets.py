@@ -57,11 +57,9 @@ def _bounds(keys: Places, directory: Counts, rests: Tags, shift: int, bounds: Co
     for query in range(len(keys)):
         cell = np.uint64(keys[query] >> shift)
         bounds[query, 0], bounds[query, 1] = directory[cell], directory[cell + np.uint64(1)]
-    if shift > 0:
-        for query in range(len(keys)):
-            if bounds[query, 0] < bounds[query, 1]:
-                first, end = within(rests, keys[query] & ((1 << shift) - 1), bounds[query, 0], bounds[query, 1])
-                bounds[query, 0], bounds[query, 1] = first, end
+    for query in range(len(keys)):
+        first, end = within(rests, shift, keys[query], bounds[query, 0], bounds[query, 1])
+        bounds[query, 0], bounds[query, 1] = first, end
 
 
 def _bounds_of(descriptors: Bits, segments: tuple[Tables, ...], flips: int) -> Counts:
@@ -74,9 +72,9 @@ def _bounds_of(descriptors: Bits, segments: tuple[Tables, ...], flips: int) -> C
     for number, one in enumerate(segments):
         if len(one.points):
             for table in range(plan.tables):
+                cells, rests = one.directory[table], one.rests[table]
                 for probe in range(len(masks)):
-                    rests = one.rests[table]
-                    _bounds(probes[table, probe], one.directory[table], rests, one.shift, bounds[number, table, probe])
+                    _bounds(probes[table, probe], cells, rests, one.shift, bounds[number, table, probe])
     return bounds.reshape(SEGMENTS, -1, len(descriptors), 2)
 
 
@@ -96,7 +94,7 @@ def _crowded(bounds: Counts, segments: tuple[Tables, ...], most: int) -> Flags:
     votes = np.zeros(doubtful.shape, np.int32)
     for number, one in enumerate(segments):
         if len(one.points):
-            _count_voting(bounds[number], one.voting, doubtful, votes, one.plan.probes)
+            _count_voting(bounds[number], one.voting, doubtful, votes, 1 + one.plan.flips)
     return votes > most
 
 
@@ -208,7 +206,7 @@ def nearest(queries: Bits, segments: tuple[Tables, ...], most: int) -> Alike:
                 one.hints,
                 one.ties,
                 number,
-                plan.probes,
+                1 + plan.flips,
                 plan.distance_max,
                 plan.tag_max,
                 best,
@@ -263,11 +261,10 @@ def _alike_in(
 def all_alike(queries: Bits, segments: tuple[Tables, ...], crowded: int) -> Places:
     """Every pair as near as the plan wants, voting or not: distinct rows of (owner, query point, reference point).
 
-    Sorted; buckets of more than `crowded` points are skipped.
+    Sorted; buckets of more than `crowded` points are skipped, beside one of which a pair may be known to one side only.
     """
     plan = segments[0].plan
     bounds = _bounds_of(queries, segments, plan.flips_at_registration)
-    probes = 1 + plan.flips_at_registration
     skipped = (bounds[..., 1] - bounds[..., 0]).sum(axis=0) > crowded
     words, parts = words_of(queries, plan), [np.zeros(0, np.int64)]
     for number, one in enumerate(segments):
@@ -281,7 +278,7 @@ def all_alike(queries: Bits, segments: tuple[Tables, ...], crowded: int) -> Plac
                 one.starts,
                 one.hints,
                 number,
-                probes,
+                1 + plan.flips_at_registration,
                 plan.distance_max,
             )
         )

@@ -1,6 +1,7 @@
 """What is kept of the points of many references so that points that look alike are found: sorted tables, by plan.
 
-How many tables and bits is a plan. EXACT compares whole descriptors, which costs 80 bytes a point. COMPACT, for many
+How many tables and bits is a plan. EXACT compares whole descriptors, which costs 110 to 140
+bytes a point. COMPACT, for many
 references, keeps 64 of the 256 bits and, having few tables, looks into some neighbouring buckets, too (multi-probe, Lv
 et al., 2007); 16 more bits beside each place in a bucket spare most of the jumps through memory.
 """
@@ -23,8 +24,7 @@ POINTS_AT_ONCE = 1024
 TAG_BITS = 16
 SIGNATURE_WORD = 1
 DIRECTORY_BITS_MIN, REST_BITS = 4, 16
-SCATTERING = 0x9E3779B1  # odd, so that nothing is lost: 2**32 by the golden ratio (Knuth, multiplicative hashing)
-SPARSE_BITS = 1  # finer than one cell a point: most lookups then end at an empty cell
+SCATTERING = 0x9E3779B1  # odd, so that no two keys become one, and of mixed bits
 
 Tags = npt.NDArray[np.uint16]
 
@@ -47,11 +47,6 @@ class Plan(NamedTuple):
     tag_max: int
     crowded: int
 
-    @property
-    def probes(self) -> int:
-        """Buckets that are looked into in every table."""
-        return 1 + self.flips
-
     def crowded_among(self, references: int) -> int:
         """Points in a bucket above which it is passed over: the more references, the more, but not as many more."""
         growth = CROWDING_OF_FEW if references < COMPACT_FROM else CROWDING
@@ -68,7 +63,8 @@ COMPACT = Plan(
 )
 COMPACT_FROM = 20_000
 # Of few references, buckets are passed over sooner: of those pairs 1,168 at 12 points and 1,171 at 40, for a third more
-# time. A picture that is registered more than CROWDED_MIN times crowds its own buckets: its parts are no longer found.
+# time; what lies between is chance. A picture that is registered more than CROWDED_MIN times crowds its own buckets:
+# its parts are no longer found.
 CROWDED_MIN, CROWDING_OF_FEW, CROWDING = 16, 0.75, 0.5
 
 
@@ -162,7 +158,8 @@ def build_tables(prints: Prints, dropped: Mapping[int, Flags], ties: Bits, plan:
     """Tables over the points of some references, with those that do not vote of some places, and the ties."""
     total, sampled = len(prints.points), SAMPLED[plan][0]
     least = max(DIRECTORY_BITS_MIN, plan.key_bits - REST_BITS)
-    bits = min(plan.key_bits, max(least, math.ceil(math.log2(total + 1)) + SPARSE_BITS))
+    # One to two cells a point. Twice as many take a twentieth of the time of looking up, and 28 bytes a point.
+    bits = min(plan.key_bits, max(least, math.ceil(math.log2(total + 1))))
     shift = plan.key_bits - bits
     directory = np.zeros((plan.tables, (1 << bits) + 1), np.int32)
     order, tags = np.empty((plan.tables, total), np.int32), tags_of(prints.descriptors, plan)
@@ -217,10 +214,7 @@ def _set_votes(
 ) -> None:
     for number in range(len(flags)):
         for table in range(len(keys)):
-            cell, rest = keys[table, number] >> shift, keys[table, number] & ((1 << shift) - 1)
-            begin, end = int(directory[table, cell]), int(directory[table, cell + 1])
-            if shift > 0:
-                begin, end = within(rests[table], rest, begin, end)
+            begin, end = bucket(directory[table], rests[table], shift, keys[table, number])
             # Points of one key lie in their own order.
             place = lowest(places[table], begin, end, first + number)
             bit = np.uint64(1) << np.uint64(place & 63)
@@ -243,12 +237,21 @@ def lowest(values: Counts | Tags, first: int, end: int, least: int) -> int:
 
 
 @compiled
-def within(rests: Tags, rest: int, first: int, end: int) -> tuple[int, int]:
-    """First and end position of the points with this rest of a key among those of one cell, which holds some."""
-    # Nearly every cell holds one key alone.
-    if rests[first] != rest or rests[end - 1] != rest:
-        first = lowest(rests, first, end, rest)
-        end = lowest(rests, first, end, rest + 1)
+def bucket(directory: Counts, rests: Tags, shift: int, key: int) -> tuple[int, int]:
+    """First and end position in one table of the points with a scattered key."""
+    first, end = int(directory[key >> shift]), int(directory[(key >> shift) + 1])
+    return within(rests, shift, key, first, end)
+
+
+@compiled
+def within(rests: Tags, shift: int, key: int, first: int, end: int) -> tuple[int, int]:
+    """The same of a key whose cell has these points."""
+    if shift > 0 and first < end:
+        rest = key & ((1 << shift) - 1)
+        # Most cells hold one key alone.
+        if rests[first] != rest or rests[end - 1] != rest:
+            first = lowest(rests, first, end, rest)
+            end = lowest(rests, first, end, rest + 1)
     return first, end
 
 
