@@ -1,9 +1,8 @@
 """What is kept of the points of many references so that points that look alike are found: sorted tables, by plan.
 
-How many tables and bits is a plan. EXACT compares whole descriptors, which costs 110 to 140
-bytes a point. COMPACT, for many
-references, keeps 64 of the 256 bits and, having few tables, looks into some neighbouring buckets, too (multi-probe, Lv
-et al., 2007); 16 more bits beside each place in a bucket spare most of the jumps through memory.
+How many tables and bits is a plan. EXACT compares whole descriptors, which costs 110 to 140 bytes a point. COMPACT, for
+many references, keeps 64 of the 256 bits and, having few tables, looks into some neighbouring buckets, too
+(multi-probe, Lv et al., 2007); 16 more bits beside each place in a bucket spare most of the jumps through memory.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ HINT_ROWS = 64
 POINTS_AT_ONCE = 1024
 TAG_BITS = 16
 SIGNATURE_WORD = 1
-DIRECTORY_BITS_MIN, REST_BITS = 4, 16
+REST_BITS = 16
 SCATTERING = 0x9E3779B1  # odd, so that no two keys become one, and of mixed bits
 
 Tags = npt.NDArray[np.uint16]
@@ -33,9 +32,10 @@ class Plan(NamedTuple):
     """How points are kept and looked up.
 
     flips: key bits of which each, flipped alone, leads to one more bucket; flips_at_registration: the same where all
-    alike points are asked for, so that what twins share is known; whole: whether whole descriptors or signatures are
-    compared; distance_max: in bits of what is compared; tag_max: in bits, of the tags of a compact plan;
-    crowded: points in a bucket above which it is passed over among COMPACT_FROM references.
+    alike points are asked for, so that what twins share is known: 12 give as many pairs as 8 tables of 20 bits; whole:
+    whether whole descriptors or signatures are compared; distance_max: in bits of what is compared; tag_max: in bits,
+    of the tags of a compact plan; crowded: points in a bucket above which it is passed over among COMPACT_FROM
+    references.
     """
 
     tables: int
@@ -157,9 +157,8 @@ def words_of(descriptors: Bits, plan: Plan) -> Bits:
 def build_tables(prints: Prints, dropped: Mapping[int, Flags], ties: Bits, plan: Plan) -> Tables:
     """Tables over the points of some references, with those that do not vote of some places, and the ties."""
     total, sampled = len(prints.points), SAMPLED[plan][0]
-    least = max(DIRECTORY_BITS_MIN, plan.key_bits - REST_BITS)
-    # One to two cells a point. Twice as many take a twentieth of the time of looking up, and 28 bytes a point.
-    bits = min(plan.key_bits, max(least, math.ceil(math.log2(total + 1))))
+    # One to two cells a point: with twice as many, looking up takes a twentieth less, and 28 to 56 bytes a point more.
+    bits = min(plan.key_bits, max(plan.key_bits - REST_BITS, math.ceil(math.log2(total + 1))))
     shift = plan.key_bits - bits
     directory = np.zeros((plan.tables, (1 << bits) + 1), np.int32)
     order, tags = np.empty((plan.tables, total), np.int32), tags_of(prints.descriptors, plan)
