@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from rich.console import Console
@@ -22,9 +23,11 @@ from rich.progress import track
 from rich.table import Table
 
 from infra.bench.bank import EDITS, Bank, bank_of
+from infra.bench.print_files import kept_in
 from services.matching.recognition import ReferenceIndex, warm_up
 from services.matching.recognition.index import holding
-from services.matching.recognition.shelf import Batch, Entry
+from services.matching.recognition.prints import Prints
+from services.matching.recognition.shelf import Batch, Name
 from shared.fingerprints import Picture, QueryFingerprint, fingerprint_query
 
 FOLDER = Path("var/bench")
@@ -33,7 +36,8 @@ PHOTOS_MAX = 240
 QUERIES, ADDED = 400, 20
 PART = 2_000
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
-BYTES_NEEDED = 60_000  # of memory for each reference while tables are built
+BYTES_NEEDED = 20_000  # of memory for each reference while tables are built; whole fingerprints stay in files
+SAVED_MAX = 100_000  # references of an index that is saved and loaded again: 3.5 GB
 
 
 @dataclass(frozen=True)
@@ -51,22 +55,32 @@ class Measured:
     found: float
     register_ms: float
     fill_s: float
+    save_s: float | None
+    load_s: float | None
 
 
-def filled(bank: Bank, references: int, console: Console) -> ReferenceIndex:
+def filled(bank: Bank, references: int, folder: Path, console: Console) -> ReferenceIndex:
     """An index of the wanted photos and as many made-up references as are missing, all of different twins."""
-    parts = [Batch.of([Entry(f"photo-{n}", f"photo-{n}", one) for n, one in enumerate(bank.wanted)])]
-    numbers = range(references - len(bank.wanted))
-    for first in track(range(0, len(numbers), PART), f"filling {references}", console=console):
-        here = numbers[first : first + PART]
-        parts.append(Batch.of([Entry(f"made-up-{n}", f"made-up-{n}", bank.made_up(n)) for n in here]))
-    return holding(Batch.joined(parts))
+    photos = [Name(f"photo-{number}", f"photo-{number}") for number in range(len(bank.wanted))]
+    made_up = [Name(f"made-up-{number}", f"made-up-{number}") for number in range(references - len(photos))]
+
+    def parts() -> Iterator[Prints]:
+        yield Prints.of(bank.wanted)
+        for first in track(range(0, len(made_up), PART), f"filling {references}", console=console):
+            yield Prints.of([bank.made_up(number) for number in range(first, min(first + PART, len(made_up)))])
+
+    return holding(Batch((*photos, *made_up), kept_in(folder, parts())))
 
 
 def measured(bank: Bank, references: int, at_first: float | None, console: Console) -> Measured:
-    """Fill an index, search it, add to it."""
+    """Fill an index, search it, save it, add to it."""
+    with TemporaryDirectory(dir=FOLDER) as folder:
+        return _measured(bank, references, at_first, Path(folder), console)
+
+
+def _measured(bank: Bank, references: int, at_first: float | None, folder: Path, console: Console) -> Measured:
     before, began = _resident(), time.monotonic()
-    index = filled(bank, references, console)
+    index = filled(bank, references, folder, console)
     fill_s, resident = time.monotonic() - began, _resident() - before
     queries = [(f"photo-{number}", query) for number, query in _asked(bank)]
     times, proposed, found = [], 0, 0
@@ -77,6 +91,7 @@ def measured(bank: Bank, references: int, at_first: float | None, console: Conso
         found += any(match.reference_id == name for match in matches)
         proposed += name in index.candidates(query, livemode=True)
     recall, hot = proposed / len(queries), index.hot_bytes(livemode=True)
+    save_s, load_s = _saved(index, folder) if references <= SAVED_MAX else (None, None)
     return Measured(
         references,
         round(float(np.mean(times)), 2),
@@ -89,7 +104,20 @@ def measured(bank: Bank, references: int, at_first: float | None, console: Conso
         round(found / len(queries), 4),
         round(_register_ms(index, bank, references), 2),
         round(fill_s, 1),
+        save_s,
+        load_s,
     )
+
+
+def _saved(index: ReferenceIndex, folder: Path) -> tuple[float, float]:
+    """Seconds to write the index to a file, and for a new one to hold what is in it."""
+    path, began = folder / "index", time.monotonic()
+    index.save(path, None)
+    written, loaded = time.monotonic(), ReferenceIndex()
+    loaded.load(path)
+    if len(loaded) != len(index):
+        raise RuntimeError(f"{len(index)} references were saved and {len(loaded)} loaded")
+    return round(written - began, 2), round(time.monotonic() - written, 2)
 
 
 def _asked(bank: Bank) -> Iterator[tuple[int, QueryFingerprint]]:
@@ -142,9 +170,9 @@ def run(bank: Bank, sizes: Sequence[int], minutes: float, console: Console) -> l
 
 
 def _print(results: Sequence[Measured], console: Console) -> None:
-    table = Table(*Measured.__dataclass_fields__, title="the index, one thread")
-    for one in results:
-        table.add_row(*(str(value) for value in asdict(one).values()))
+    table = Table("", *(f"{one.references:,}" for one in results), title="the index, one thread")
+    for name in Measured.__dataclass_fields__:
+        table.add_row(name, *(str(getattr(one, name)) for one in results))
     console.print(table)
 
 
