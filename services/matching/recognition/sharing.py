@@ -6,7 +6,7 @@ first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
@@ -16,7 +16,7 @@ import numpy as np
 from services.matching.recognition.alignment import align, grid_of
 from services.matching.recognition.blocks import TEXTURE_MIN, Blocks, View, compare
 from services.matching.recognition.buckets import all_alike
-from services.matching.recognition.geometry import inverse, scaling
+from services.matching.recognition.geometry import inverse, scale_of, scaling
 from services.matching.recognition.shelf import Entry, Shelf
 from services.matching.recognition.votes import best_similarity, fit
 from shared.fingerprints.compiled import Counts, Flags, Floats, Places, Singles, compiled
@@ -24,13 +24,17 @@ from shared.fingerprints.features import Features
 from shared.fingerprints.same import is_same_picture
 
 CROWDED_AT_REGISTRATION = 1_000
-SUPPORT_MIN = 4
-PARTNERS_MAX = 24
+SUPPORT_MIN = 3
+SCALE_MIN = 0.1  # of a map between two references: some points of one may all look like a single one of the other
+PART_SUPPORT_MIN, PARALLEL_MAX = 5, 0.04
+PARTNERS_MAX, MAPS_MAX = 24, 6
 MEETING_MIN = 8
 SAME_GREY, NEAR_SAME_GREY = 0.95, 0.6
+SAME_SHARE = 0.5
 BLOCKS_MIN = 3
 SAME_PICTURE_SHARE, SAME_PICTURE_BLOCKS = 0.85, 30
 OTHER_GREY, OTHER_BLOCKS_MAX = 0.75, 4  # more of these: a template over most of two pictures, not one picture
+DIFFERING_SHARE_MAX = 0.02  # a code over all but the rim of two pictures leaves .023 at least
 VEILED_OTHER_GREY = 0.3  # a see-through mark leaves more of it
 
 
@@ -44,12 +48,11 @@ class Side:
 
 @dataclass(frozen=True, eq=False)
 class Likeness:
-    """Two references, `one` before `other` by id, with a rough map from one to the other and its support."""
+    """Two references, `one` before `other` by id, with rough maps from one to the other, the best supported first."""
 
     one: Entry
     other: Entry
-    matrix: Floats
-    support: int
+    matrices: Sequence[Floats]
 
 
 def partners(entry: Entry, shelf: Shelf) -> list[Likeness]:
@@ -67,8 +70,8 @@ def partners(entry: Entry, shelf: Shelf) -> list[Likeness]:
     supports = _supports(entry, groups)
     likely = np.flatnonzero(supports >= SUPPORT_MIN).tolist()
     likely.sort(key=lambda number: (-supports[number], *_by_id(entry, groups[number][0])))
-    found = (likeness for number in likely for likeness in _likeness(entry, *groups[number]))
-    return list(islice(found, PARTNERS_MAX))
+    found = (_likeness(entry, *groups[number]) for number in likely)
+    return list(islice((likeness for likeness in found if likeness.matrices), PARTNERS_MAX))
 
 
 def _by_id(one: Entry, other: Entry) -> tuple[str, str]:
@@ -109,18 +112,29 @@ def _support_of_each(
     return supports
 
 
-def _likeness(entry: Entry, other: Entry, pairs: Places) -> Iterator[Likeness]:
+def _likeness(entry: Entry, other: Entry, pairs: Places) -> Likeness:
+    """Two references by pairs (n, 2) of their points; a mark whose parts lie otherwise in the other has several maps."""
     one = entry
     if other.reference_id < entry.reference_id:
         one, other, pairs = other, entry, pairs[:, ::-1]
         pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
-    source, target = one.fingerprint.points[pairs[:, 0]], other.fingerprint.points[pairs[:, 1]]
-    flags, support = best_similarity(source, target, np.ones(len(source), np.int32))
-    if support < SUPPORT_MIN:
-        return
-    matrix, fixed = fit(source[:, :2].astype(np.float64), target[:, :2].astype(np.float64), flags, False)
-    if fixed:
-        yield Likeness(one, other, matrix, support)
+    matrices = []
+    for _ in range(MAPS_MAX):
+        source, target = one.fingerprint.points[pairs[:, 0]], other.fingerprint.points[pairs[:, 1]]
+        flags, support = best_similarity(source, target, np.ones(len(source), np.int32))
+        if support < (PART_SUPPORT_MIN if matrices else SUPPORT_MIN):
+            break
+        matrix, fixed = fit(source[:, :2].astype(np.float64), target[:, :2].astype(np.float64), flags, False)
+        fits = fixed and SCALE_MIN <= scale_of(matrix) <= 1 / SCALE_MIN
+        if fits and (not matrices or _is_moved(matrix, matrices[0])):
+            matrices.append(matrix)
+        pairs = pairs[~flags]
+    return Likeness(one, other, matrices)
+
+
+def _is_moved(matrix: Floats, first: Floats) -> bool:
+    """Whether a similarity is another one moved: neither turned nor scaled otherwise."""
+    return bool(np.abs(matrix[:2, :2] - first[:2, :2]).max() <= PARALLEL_MAX * scale_of(first))
 
 
 def shared(likeness: Likeness) -> tuple[Side, Side] | None:
@@ -128,24 +142,27 @@ def shared(likeness: Likeness) -> tuple[Side, Side] | None:
     one, other = likeness.one, likeness.other
     source = Features(one.fingerprint.points, one.fingerprint.descriptors)
     target = Features(other.fingerprint.points, other.fingerprint.descriptors)
-    width, height = other.fingerprint.size_px
-    alignment = align(source, target, grid_of(target.points, float(width), float(height)), likeness.matrix)
-    if alignment.meeting < MEETING_MIN:
+    grid = grid_of(target.points, *map(float, other.fingerprint.size_px))
+    met_one, met_other, maps = np.zeros(len(source), np.bool_), np.zeros(len(target), np.bool_), list[Floats]()
+    for matrix in likeness.matrices:
+        alignment = align(source, target, grid, matrix)
+        if alignment.meeting >= MEETING_MIN:
+            maps.append(inverse(other.unit) @ alignment.matrix @ one.unit)
+            met_one |= alignment.partners >= 0
+            met_other[alignment.partners[alignment.partners >= 0]] = True
+    if not maps:
         return None
-    across = inverse(other.unit) @ alignment.matrix @ one.unit
-    frames = scaling(one.fingerprint.thumbnail.shape[::-1], other.fingerprint.thumbnail.shape[::-1])
+    maps.append(scaling(one.fingerprint.thumbnail.shape[::-1], other.fingerprint.thumbnail.shape[::-1]))
     alike = is_same_picture(one.fingerprint, other.fingerprint)
-    blocks_one = _same_blocks(one, other, (across, frames), alike=alike)
-    blocks_other = _same_blocks(other, one, (inverse(across), inverse(frames)), alike=alike)
+    blocks_one = _same_blocks(one, other, maps, alike=alike)
+    blocks_other = _same_blocks(other, one, [inverse(matrix) for matrix in maps], alike=alike)
     if blocks_one is None or blocks_other is None or not (blocks_one.any() or blocks_other.any()):
         return None
-    met_one, met_other = alignment.partners >= 0, np.zeros(len(target), np.bool_)
-    met_other[alignment.partners[met_one]] = True
     return Side(blocks_one, met_one), Side(blocks_other, met_other)
 
 
-def _same_blocks(one: Entry, other: Entry, maps: tuple[Floats, Floats], *, alike: bool) -> Flags | None:
-    """Blocks of one that agree with the other under either map; None when they are one picture, twice.
+def _same_blocks(one: Entry, other: Entry, maps: Sequence[Floats], *, alike: bool) -> Flags | None:
+    """Blocks of one that agree with the other under any map; None when they are one picture, twice.
 
     alike: whether they look so as a whole.
     """
@@ -158,7 +175,7 @@ def _same_blocks(one: Entry, other: Entry, maps: tuple[Floats, Floats], *, alike
         same = blocks.telling & (blocks.grey > SAME_GREY)
         if _is_same_picture(blocks, same, alike=alike):
             return None
-        found = _with_neighbours(blocks, same)
+        found = _with_neighbours(blocks, same | (blocks.telling & (blocks.same_share > SAME_SHARE)))
         result = found if result is None else result | found
     return result
 
@@ -168,7 +185,8 @@ def _is_same_picture(blocks: Blocks, same: Flags, *, alike: bool) -> bool:
     textured = (blocks.own_texture > TEXTURE_MIN) & (blocks.query_texture > TEXTURE_MIN)
     other = (blocks.covered & textured & (blocks.grey < (VEILED_OTHER_GREY if alike else OTHER_GREY))).sum()
     enough = same.sum() > max(SAME_PICTURE_BLOCKS, SAME_PICTURE_SHARE * blocks.textured.sum())
-    return bool((alike or enough) and other <= OTHER_BLOCKS_MAX)
+    whole = alike or (enough and blocks.differing_share <= DIFFERING_SHARE_MAX)
+    return bool(whole and other <= OTHER_BLOCKS_MAX)
 
 
 def _with_neighbours(blocks: Blocks, same: Flags) -> Flags:
