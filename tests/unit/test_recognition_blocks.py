@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from services.matching.recognition.blocks import View, compare, laid_over
+from services.matching.recognition.blocks import SAME_SHARE, View, compare, laid_over
 from services.matching.recognition.evidence import HOPEFUL_SHARE_MIN, Agreement
 from services.matching.recognition.geometry import scale_of, scaling
 from services.matching.recognition.seen import FINEST
@@ -113,3 +113,28 @@ def test_of_a_middle_that_is_hardly_in_view_nothing_is_said(x1: int) -> None:
     told = agreement_of(own, part, np.eye(3))
     assert told.grey > 0.3  # or it would not have been asked
     assert told.middle == 1.0
+
+
+def in_a_rim_of(own: np.ndarray, other: np.ndarray, rim_px: int) -> np.ndarray:
+    framed = own.copy()
+    framed[rim_px:-rim_px, rim_px:-rim_px] = other[rim_px:-rim_px, rim_px:-rim_px]
+    return framed
+
+
+def test_windows_find_the_same_in_a_rim_that_is_narrower_than_a_block() -> None:
+    own, other = a_picture(192, 144), a_picture(192, 144, seed=2)
+    blocks = compare(View(own), in_a_rim_of(own, other, 18), np.eye(3))
+    assert blocks is not None
+    rim = np.ones_like(blocks.covered)
+    rim[1:-1, 1:-1] = False
+    assert (blocks.same_share[rim] > SAME_SHARE).mean() > 0.9
+    assert (blocks.grey[rim] > 0.95).mean() < 0.3
+    assert blocks.same_share[2:-2, 2:-2].max() < 0.1
+
+
+@pytest.mark.parametrize(("rim_px", "least", "most"), [(72, 0.0, 0.0), (60, 0.02, 0.2), (0, 0.6, 1.0)])
+def test_how_much_differs_is_told_by_windows(rim_px: int, least: float, most: float) -> None:
+    own, other = a_picture(192, 144), a_picture(192, 144, seed=2)
+    blocks = compare(View(own), in_a_rim_of(own, other, rim_px) if rim_px else other, np.eye(3))
+    assert blocks is not None
+    assert least <= blocks.differing_share <= most

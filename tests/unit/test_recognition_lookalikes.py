@@ -25,7 +25,7 @@ def a_scene(seed: int, width: int, height: int) -> Image.Image:
     return Image.fromarray(np.clip(np.asarray(scene) + grain, 0, 255).astype(np.uint8))
 
 
-def in_a_tiled_frame(seed: int, width: int, height: int) -> Image.Image:
+def in_a_tiled_frame(seed: int, width: int, height: int, frame_px: int = FRAME_PX) -> Image.Image:
     """A scene with the same pattern around it as every other one has."""
     tile = Image.new("L", (TILE_PX, TILE_PX), 40)
     pen = ImageDraw.Draw(tile)
@@ -37,7 +37,7 @@ def in_a_tiled_frame(seed: int, width: int, height: int) -> Image.Image:
     for x in range(0, width, TILE_PX):
         for y in range(0, height, TILE_PX):
             sheet.paste(tile, (x, y))
-    sheet.paste(a_scene(seed, width - 2 * FRAME_PX, height - 2 * FRAME_PX), (FRAME_PX, FRAME_PX))
+    sheet.paste(a_scene(seed, width - 2 * frame_px, height - 2 * frame_px), (frame_px, frame_px))
     return sheet
 
 
@@ -85,3 +85,13 @@ def test_a_pattern_around_twins_of_other_shapes_makes_nobody_match() -> None:
         assert index.search(query, livemode=True) == [], (seed, size)
     copy = fingerprint_query(picture_of(in_a_tiled_frame(1, 768, 512)))
     assert [match.reference_id for match in index.search(copy, livemode=True)] == ["wide"]
+
+
+def test_a_frame_narrower_than_a_block_makes_nobody_match() -> None:
+    index = ReferenceIndex()
+    for name, seed, size in (("wide", 1, (768, 512)), ("high", 2, (512, 768)), ("square", 3, (512, 512))):
+        index.add(name, f"twin of {name}", True, reference(in_a_tiled_frame(seed, *size, frame_px=80)))
+    assert index.own_blocks("wide") < 82  # of 165; 90 where a frame has to be as wide as a block
+    for seed, size in ((11, (768, 512)), (12, (512, 768)), (13, (512, 512)), (14, (768, 512))):
+        query = fingerprint_query(picture_of(in_a_tiled_frame(seed, *size, frame_px=80)))
+        assert index.search(query, livemode=True) == [], (seed, size)

@@ -1,5 +1,6 @@
 """Marks that different twins share prove nothing, however large they are."""
 
+import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
@@ -106,3 +107,35 @@ def test_a_frame_over_most_of_the_picture_proves_nothing_and_the_picture_in_it_d
     index = index_of({"one": framed(1), "other": framed(2)})
     assert found(index, framed(50)) == []
     assert found(index, framed(1)) == ["one"]
+
+
+def test_a_code_over_all_but_the_rim_is_a_mark_and_not_the_same_picture_twice():
+    def coded(seed: int, width: int, height: int) -> Image.Image:
+        sheet, cells = drawn(seed, width, height).copy(), np.random.default_rng(5).integers(0, 2, (29, 29)) * 255
+        code = Image.fromarray(np.pad(cells.astype(np.uint8), 2, constant_values=255))
+        side = round(0.95 * min(width, height))
+        sheet.paste(code.resize((side, side), 0), ((width - side) // 2, (height - side) // 2))
+        return sheet
+
+    index = index_of({"square": coded(1, 520, 480), "wide": coded(2, 640, 480), "high": coded(3, 480, 640)})
+    assert index.own_blocks("square") < 40  # of 210
+    assert found(index, coded(50, 520, 480)) == []
+
+
+@pytest.mark.parametrize("size", [(640, 480), (480, 640)])
+def test_lines_that_every_shape_lays_out_anew_are_one_mark_of_several_parts(size):
+    lines = "The autumn issue", "Twenty faces you know", "Street and studio", "Milan, Tokyo, Rome", "Twins on page nine"
+
+    def cover(seed: int, width: int, height: int) -> Image.Image:
+        sheet, font = drawn(seed, width, height).copy(), ImageFont.load_default(30)
+        pen = ImageDraw.Draw(sheet)
+        pen.rectangle((0, height * 0.5, width, height), fill="ivory")
+        for number, line in enumerate(lines):
+            pen.text((20, height * (0.54 + 0.09 * number)), line, font=font, fill="black")
+        return sheet
+
+    index = index_of({"wide": cover(1, 640, 480), "high": cover(2, 480, 640)})
+    # Under one map alone, 110 and 121 of their 165 blocks are left.
+    assert index.own_blocks("wide") < 95
+    assert index.own_blocks("high") < 105
+    assert found(index, cover(50, *size)) == []

@@ -33,6 +33,7 @@ OUTSIDE_MAX_PX = 1e5
 RIM_SHARE = 0.2
 WINDOW_PX, WINDOW_VARIANCE_MIN, TEXTURED_MIN_PX = 11, 40.0, 100
 SAME_IN_WINDOW, DIFFERS_IN_WINDOW = 0.95, 0.3
+SAME_SHARE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +82,11 @@ class Blocks:
         """
         textured, same, _ = self._windows
         return np.where(textured >= TEXTURED_MIN_PX, same / np.maximum(textured, 1), 0).astype(np.float32)
+
+    def same(self, grey_min: float) -> Flags:
+        """Telling blocks that correlate at least so, or where the pictures are the same around most textured pixels."""
+        flags: Flags = self.telling & ((self.grey > grey_min) | (self.same_share > SAME_SHARE))
+        return flags
 
     @property
     def differing_share(self) -> float:

@@ -21,7 +21,6 @@ SHIFT_MIN_PX, CELL_PX = 6.0, 3.0  # of the thumbnail
 PAIRS_MIN = 15
 SHIFTS_MAX = 12
 SAME_GREY, NEAR_SAME_GREY = 0.9, 0.6
-SAME_SHARE = 0.5
 ROUNDS = 12
 
 
@@ -94,7 +93,7 @@ def _moved(masked: Flags, move: tuple[float, float]) -> Flags:
 
 def _looking_like(blocks: Blocks, masked_there: Flags) -> Flags:
     """Blocks that agree with a masked one, and half-agreeing ones beside them."""
-    same = blocks.telling & ((blocks.grey > SAME_GREY) | (blocks.same_share > SAME_SHARE)) & masked_there
+    same = blocks.same(SAME_GREY) & masked_there
     beside = cv2.dilate(same.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     result: Flags = same | (blocks.telling & (blocks.grey > NEAR_SAME_GREY) & beside)
     return result

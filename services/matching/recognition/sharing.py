@@ -30,7 +30,6 @@ PART_SUPPORT_MIN, PARALLEL_MAX = 5, 0.04
 PARTNERS_MAX, MAPS_MAX = 24, 6
 MEETING_MIN = 8
 SAME_GREY, NEAR_SAME_GREY = 0.95, 0.6
-SAME_SHARE = 0.5
 BLOCKS_MIN = 3
 SAME_PICTURE_SHARE, SAME_PICTURE_BLOCKS = 0.85, 30
 OTHER_GREY, OTHER_BLOCKS_MAX = 0.75, 4  # more of these: a template over most of two pictures, not one picture
@@ -113,12 +112,12 @@ def _support_of_each(
 
 
 def _likeness(entry: Entry, other: Entry, pairs: Places) -> Likeness:
-    """Two references by pairs (n, 2) of their points; a mark whose parts lie otherwise in the other has several maps."""
+    """Two references by pairs (n, 2) of points; a mark whose parts lie otherwise in the other has several maps."""
     one = entry
     if other.reference_id < entry.reference_id:
         one, other, pairs = other, entry, pairs[:, ::-1]
         pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
-    matrices = []
+    matrices = list[Floats]()
     for _ in range(MAPS_MAX):
         source, target = one.fingerprint.points[pairs[:, 0]], other.fingerprint.points[pairs[:, 1]]
         flags, support = best_similarity(source, target, np.ones(len(source), np.int32))
@@ -172,19 +171,19 @@ def _same_blocks(one: Entry, other: Entry, maps: Sequence[Floats], *, alike: boo
         blocks = compare(view, other.fingerprint.thumbnail, matrix)
         if blocks is None:
             continue
-        same = blocks.telling & (blocks.grey > SAME_GREY)
-        if _is_same_picture(blocks, same, alike=alike):
+        if _is_same_picture(blocks, alike=alike):
             return None
-        found = _with_neighbours(blocks, same | (blocks.telling & (blocks.same_share > SAME_SHARE)))
+        found = _with_neighbours(blocks, blocks.same(SAME_GREY))
         result = found if result is None else result | found
     return result
 
 
-def _is_same_picture(blocks: Blocks, same: Flags, *, alike: bool) -> bool:
+def _is_same_picture(blocks: Blocks, *, alike: bool) -> bool:
     """Whether nearly everything agrees, or would but for a mark all over it, and nothing is clearly another picture."""
     textured = (blocks.own_texture > TEXTURE_MIN) & (blocks.query_texture > TEXTURE_MIN)
     other = (blocks.covered & textured & (blocks.grey < (VEILED_OTHER_GREY if alike else OTHER_GREY))).sum()
-    enough = same.sum() > max(SAME_PICTURE_BLOCKS, SAME_PICTURE_SHARE * blocks.textured.sum())
+    same = (blocks.telling & (blocks.grey > SAME_GREY)).sum()
+    enough = same > max(SAME_PICTURE_BLOCKS, SAME_PICTURE_SHARE * blocks.textured.sum())
     whole = alike or (enough and blocks.differing_share <= DIFFERING_SHARE_MAX)
     return bool(whole and other <= OTHER_BLOCKS_MAX)
 
