@@ -33,9 +33,9 @@ DOUBT_FROM, DOUBT_TO = -4.0, 3.0
 # Of the kit's copies that were found (two seeds), .42 of the blocks agreed at least, before any map was sharpened; of
 # 96 in 100 false candidates fewer than this agree, and of those only the edges are asked.
 HOPEFUL_SHARE_MIN = 0.3
-# Eight false matches of frames and covers show .15 of their middle at most, seven with log odds up to 2.3. Copies that
-# show so little of it without being beyond doubt lie beneath large codes: one in 120 of those found.
-MIDDLE_SHARE_MIN, MIDDLE_BLOCKS_MIN, MIDDLE_COVERED_MIN, BEYOND_DOUBT = 0.17, 12, 0.6, 2.75
+# What is left of false matches by frames and covers, now that narrow ones are masked, shows less of its middle and has
+# log odds up to 1.5 (13 sets of large marks). Copies that show so little of it lie beneath large codes and stickers.
+MIDDLE_SHARE_MIN, MIDDLE_BLOCKS_MIN, MIDDLE_COVERED_MIN, BEYOND_DOUBT = 0.17, 12, 0.6, 1.75
 MARKED_SHARE = 0.1
 KEPT_BLOCKS_SHARE = 0.8
 MANY_BLOCKS = 60

@@ -26,6 +26,7 @@ from shared.fingerprints.same import is_same_picture
 CROWDED_AT_REGISTRATION = 1_000
 SUPPORT_MIN = 3
 SCALE_MIN = 0.1  # of a map between two references: some points of one may all look like a single one of the other
+# Further maps of a pair: of a layout's parts, not of rooms that two photographs share, whose masks cost .5 % of recall.
 PART_SUPPORT_MIN, PARALLEL_MAX = 5, 0.04
 PARTNERS_MAX, MAPS_MAX = 24, 6
 MEETING_MIN = 8
