@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -37,6 +38,7 @@ QUERIES, ADDED = 400, 20
 PART = 2_000
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 BYTES_NEEDED = 20_000  # of memory for each reference while tables are built; whole fingerprints stay in files
+DISK_BYTES_NEEDED = 70_000  # for each: the fingerprints, and once more with the tables when it is saved
 SAVED_MAX = 100_000  # references of an index that is saved and loaded again: 3.5 GB
 
 
@@ -163,6 +165,9 @@ def run(bank: Bank, sizes: Sequence[int], minutes: float, console: Console) -> l
             continue
         if _free_bytes() < size * BYTES_NEEDED:
             console.print(f"{size} references left out: {size * BYTES_NEEDED >> 30} GiB of memory are not free")
+            continue
+        if shutil.disk_usage(FOLDER).free < size * DISK_BYTES_NEEDED:
+            console.print(f"{size} references left out: {size * DISK_BYTES_NEEDED >> 30} GiB of disk are not free")
             continue
         results.append(measured(bank, size, results[0].recall if results else None, console))
         console.print_json(json.dumps(asdict(results[-1])))

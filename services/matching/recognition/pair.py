@@ -8,7 +8,7 @@ import numpy as np
 
 from services.matching.recognition.blocks import Blocks, View, compare
 from services.matching.recognition.edge_evidence import EdgeAgreement, log_odds_of_edges
-from services.matching.recognition.evidence import IMPOSSIBLE, Agreement, is_proven, log_odds
+from services.matching.recognition.evidence import IMPOSSIBLE, MIDDLE_SHARE_MIN, Agreement, is_proven, log_odds
 from services.matching.recognition.geometry import mapped_corners, scale_of, stretch_of
 from services.matching.recognition.seen import corrected, look
 from services.matching.recognition.shelf import Entry
@@ -57,7 +57,7 @@ class Pair:
         edges, stretch = self.edges(matrix), stretch_of(matrix, self._entry.fingerprint.size_px)
         by_edges = log_odds_of_edges(edges, median_bits, stretch, self._entry.shared_share)
         middle = agreement.middle if edges.middle is None else edges.middle
-        if by_edges == IMPOSSIBLE or not is_proven(replace(agreement, middle=middle), by_edges):
+        if by_edges == IMPOSSIBLE or middle < MIDDLE_SHARE_MIN:  # edges are never beyond doubt
             return odds, agreement
         return max(odds, by_edges), replace(agreement, different=1 - edges.most, middle=middle)
 

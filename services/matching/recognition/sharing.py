@@ -24,7 +24,7 @@ from shared.fingerprints.features import Features
 from shared.fingerprints.same import is_same_picture
 
 CROWDED_AT_REGISTRATION = 1_000
-SUPPORT_MIN = 3
+SUPPORT_MIN = 3  # seals of thin lines over different grounds have no more
 SCALE_MIN = 0.1  # of a map between two references: some points of one may all look like a single one of the other
 # Further maps of a pair: of a layout's parts, not of rooms that two photographs share, whose masks cost .5 % of recall.
 PART_SUPPORT_MIN, PARALLEL_MAX = 5, 0.04
@@ -35,6 +35,7 @@ BLOCKS_MIN = 3
 SAME_PICTURE_SHARE, SAME_PICTURE_BLOCKS = 0.85, 30
 OTHER_GREY, OTHER_BLOCKS_MAX = 0.75, 4  # more of these: a template over most of two pictures, not one picture
 DIFFERING_SHARE_MAX = 0.02  # a code over all but the rim of two pictures leaves .023 at least
+ALIKE_COVERED_MIN = 0.5
 VEILED_OTHER_GREY = 0.3  # a see-through mark leaves more of it
 
 
@@ -185,6 +186,8 @@ def _is_same_picture(blocks: Blocks, *, alike: bool) -> bool:
     other = (blocks.covered & textured & (blocks.grey < (VEILED_OTHER_GREY if alike else OTHER_GREY))).sum()
     same = (blocks.telling & (blocks.grey > SAME_GREY)).sum()
     enough = same > max(SAME_PICTURE_BLOCKS, SAME_PICTURE_SHARE * blocks.textured.sum())
+    # A map of a part lays so little of one over the other that nothing else is seen there.
+    alike = alike and blocks.covered.mean() > ALIKE_COVERED_MIN
     whole = alike or (enough and blocks.differing_share <= DIFFERING_SHARE_MAX)
     return bool(whole and other <= OTHER_BLOCKS_MAX)
 
