@@ -146,23 +146,23 @@ def test_a_logo_that_two_alike_cards_repeat_is_a_mark_and_does_not_make_them_one
         sheet, logo = Image.new("RGB", (WIDTH, HEIGHT), "ivory"), drawn(700, 270, 200)
         sheet.paste(logo, (20, 20))
         sheet.paste(logo, (350, 260))
-        for number, place in enumerate(((380, 30), (20, 280))):
+        for number, place in enumerate(((350, 20), (20, 280))):
             sheet.paste(Image.blend(Image.new("RGB", (240, 180), "ivory"), drawn(seed + number, 240, 180), 0.6), place)
         return sheet
 
-    index = index_of({"one": card(1), "other": card(11)})
+    index = index_of({"one": card(21), "other": card(31)})
     assert index.own_blocks("one") < 80  # of 165
     assert found(index, card(50)) == []
-    assert found(index, card(1)) == ["one"]
+    assert found(index, card(21)) == ["one"]
 
 
-def test_a_textured_frame_around_something_soft_proves_nothing_by_its_edges():
+def test_a_textured_frame_around_something_plain_proves_nothing_by_its_edges():
     def framed(middle: Image.Image) -> Image.Image:
         sheet = drawn(700).copy()
         sheet.paste(middle.resize((490, 368)), (75, 56))
         return sheet
 
-    soft = Image.radial_gradient("L").convert("RGB")
-    index = index_of({"one": framed(soft)})
+    plain = Image.new("RGB", (490, 368), "grey")
+    index = index_of({"one": framed(plain)})
     assert [found(index, framed(drawn(seed))) for seed in range(50, 54)] == [[]] * 4
-    assert found(index, framed(soft)) == ["one"]
+    assert found(index, framed(plain)) == ["one"]
