@@ -33,8 +33,8 @@ DOUBT_FROM, DOUBT_TO = -4.0, 3.0
 # Of the kit's copies that were found (two seeds), .42 of the blocks agreed at least, before any map was sharpened; of
 # 96 in 100 false candidates fewer than this agree, and of those only the edges are asked.
 HOPEFUL_SHARE_MIN = 0.3
-# Now that narrow frames are masked, the one false match of 13 sets of large marks that this decides has log odds of 1.5;
-# covers of a shape of their own have 3.8 and more. Copies that show so little lie beneath large codes and stickers.
+# With narrow frames masked, the one false match of 13 sets of large marks that this decides has log odds of 1.5,
+# covers of a shape of their own 3.8 and more. Copies that show so little lie beneath large codes and stickers.
 MIDDLE_SHARE_MIN, MIDDLE_BLOCKS_MIN, MIDDLE_COVERED_MIN, BEYOND_DOUBT = 0.17, 12, 0.6, 1.75
 MARKED_SHARE = 0.1
 KEPT_BLOCKS_SHARE = 0.8
