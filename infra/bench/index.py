@@ -38,7 +38,7 @@ QUERIES, ADDED = 400, 20
 PART = 2_000
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 BYTES_NEEDED = 20_000  # of memory for each reference while tables are built; whole fingerprints stay in files
-DISK_BYTES_NEEDED = 70_000  # for each: the fingerprints, and once more with the tables when it is saved
+FILE_BYTES_NEEDED, SAVED_BYTES_NEEDED = 28_000, 40_000  # of disk for each: whole fingerprints; an index that is saved
 SAVED_MAX = 100_000  # references of an index that is saved and loaded again: 3.5 GB
 
 
@@ -156,7 +156,7 @@ def _free_bytes() -> int:
 
 
 def run(bank: Bank, sizes: Sequence[int], minutes: float, console: Console) -> list[Measured]:
-    """Every size that time and memory allow, the smallest first: recall is told relative to it."""
+    """Every size that time, memory and disk allow, the smallest first: recall is told relative to it."""
     until, results = time.monotonic() + minutes * 60, list[Measured]()
     for size in sorted(sizes):
         last = results[-1] if results else None
@@ -166,12 +166,20 @@ def run(bank: Bank, sizes: Sequence[int], minutes: float, console: Console) -> l
         if _free_bytes() < size * BYTES_NEEDED:
             console.print(f"{size} references left out: {size * BYTES_NEEDED >> 30} GiB of memory are not free")
             continue
-        if shutil.disk_usage(FOLDER).free < size * DISK_BYTES_NEEDED:
-            console.print(f"{size} references left out: {size * DISK_BYTES_NEEDED >> 30} GiB of disk are not free")
+        on_disk = size * (FILE_BYTES_NEEDED + (SAVED_BYTES_NEEDED if size <= SAVED_MAX else 0))
+        if shutil.disk_usage(FOLDER).free < on_disk:
+            console.print(f"{size} references left out: {on_disk >> 30} GiB of disk are not free")
             continue
         results.append(measured(bank, size, results[0].recall if results else None, console))
         console.print_json(json.dumps(asdict(results[-1])))
+        _write(bank, results)
     return results
+
+
+def _write(bank: Bank, results: Sequence[Measured]) -> None:
+    """What is measured so far: the largest size may yet fail."""
+    told = {"flipped_bits_median": float(np.median(bank.flips)), "sizes": list(map(asdict, results))}
+    (FOLDER / "index.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
 def _print(results: Sequence[Measured], console: Console) -> None:
@@ -200,13 +208,6 @@ def main() -> int:
     bank = bank_of(chosen, FOLDER, asked.jobs, console)
     warm_up()
     results = run(bank, asked.sizes, asked.minutes, console)
-    told = {
-        "photos": len(chosen),
-        "flipped_bits_median": float(np.median(bank.flips)),
-        "sizes": list(map(asdict, results)),
-    }
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    (FOLDER / "index.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     _print(results, console)
     return 0
 

@@ -182,12 +182,12 @@ def _same_blocks(one: Entry, other: Entry, maps: Sequence[Floats], *, alike: boo
 
 def _is_same_picture(blocks: Blocks, *, alike: bool) -> bool:
     """Whether nearly everything agrees, or would but for a mark all over it, and nothing is clearly another picture."""
+    # A map of a part lays so little of one over the other that nothing else is seen there.
+    alike = alike and bool(blocks.covered.mean() > ALIKE_COVERED_MIN)
     textured = (blocks.own_texture > TEXTURE_MIN) & (blocks.query_texture > TEXTURE_MIN)
     other = (blocks.covered & textured & (blocks.grey < (VEILED_OTHER_GREY if alike else OTHER_GREY))).sum()
     same = (blocks.telling & (blocks.grey > SAME_GREY)).sum()
     enough = same > max(SAME_PICTURE_BLOCKS, SAME_PICTURE_SHARE * blocks.textured.sum())
-    # A map of a part lays so little of one over the other that nothing else is seen there.
-    alike = alike and blocks.covered.mean() > ALIKE_COVERED_MIN
     whole = alike or (enough and blocks.differing_share <= DIFFERING_SHARE_MAX)
     return bool(whole and other <= OTHER_BLOCKS_MAX)
 
