@@ -22,6 +22,7 @@ from services.matching.recognition.alignment import align, grid_of
 from services.matching.recognition.geometry import mirror, scaling, shift
 from shared.fingerprints import Fingerprint, Picture, Undecodable, decode, fingerprint_query, fingerprint_reference
 from shared.fingerprints.compiled import Bits, Counts, Floats, Grey, Singles
+from shared.fingerprints.features import Features
 
 FORMAT = 1
 QUERIES_EVERY = 4  # every fourth photo is kept out of the bank: it is registered as it is and searched for
@@ -159,7 +160,7 @@ def _flips(photo: Fingerprint, edit: int, made: Made) -> Counts:
     if edit in MIRRORING:
         features, matrix = features.mirrored(grey.shape[1]), mirror(grey.shape[1]) @ matrix
     grid = grid_of(features.points, float(grey.shape[1]), float(grey.shape[0]))
-    source = type(features)(photo.points, photo.descriptors)
+    source = Features(photo.points, photo.descriptors)
     partners = align(source, features, grid, matrix).partners
     met = partners >= 0
     apart = photo.descriptors[met] ^ features.descriptors[partners[met]]

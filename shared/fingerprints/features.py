@@ -24,6 +24,7 @@ LEVEL_SIDE_MIN_PX = 40
 TURN_STEPS = 64
 WORDS = 4
 DESCRIPTOR_BITS = 64 * WORDS
+DOUBT_UNIT = 450.0  # the greatest doubt then fits in a byte
 
 
 REFERENCE = Spread(points=400, scale_step=1.2, levels=8, cell_px=48, faint_threshold=5)
@@ -45,15 +46,28 @@ class Features:
     def __len__(self) -> int:
         return len(self.points)
 
-    def mirrored(self, width_px: int) -> Features:
+
+@dataclass(frozen=True, eq=False)
+class FoundFeatures(Features):
+    """Features as they were found, with what is not kept of a reference.
+
+    doubts: uint8 (n, 256), how readily each bit turns between edits: -ln(1 - chance) in units of 1 / DOUBT_UNIT.
+    """
+
+    doubts: Grey
+
+    def mirrored(self, width_px: int) -> FoundFeatures:
         """What the mirrored picture would give, without looking at it."""
         points = self.points.copy()
         points[:, 0] = width_px - 1 - points[:, 0]
         points[:, 3] = math.pi - points[:, 3]
-        return Features(points, np.ascontiguousarray(self.descriptors[:, [2, 3, 0, 1]]))
+        descriptors = np.ascontiguousarray(self.descriptors[:, [2, 3, 0, 1]])
+        return FoundFeatures(points, descriptors, np.roll(self.doubts, DESCRIPTOR_BITS // 2, axis=1))
 
 
-NONE = Features(np.zeros((0, 4), np.float32), np.zeros((0, WORDS), np.uint64))
+NONE = FoundFeatures(
+    np.zeros((0, 4), np.float32), np.zeros((0, WORDS), np.uint64), np.zeros((0, DESCRIPTOR_BITS), np.uint8)
+)
 
 
 def _steered_tests() -> Offsets:
@@ -76,7 +90,18 @@ def _half_disc() -> Grey:
     return np.where(rows**2 + columns**2 <= PATCH_RADIUS**2, 255, 0).astype(np.uint8)
 
 
+def _doubts() -> Grey:
+    """The doubt about a bit by its margin: by how many grey levels (256) the two samples differ.
+
+    Of 137,069 pairs of points in hard edits, .41 of the bits with a margin of 0 had turned, .14 of those with 8 to 12,
+    .03 of those with 40 to 80.
+    """
+    turned = 2.15 / (5 + np.arange(256))
+    return np.rint(-DOUBT_UNIT * np.log1p(-turned)).astype(np.uint8)
+
+
 _TESTS = _steered_tests()
+_DOUBTS = _doubts()
 _DISC = _half_disc()
 
 
@@ -99,13 +124,13 @@ def _angle(pixels: Grey, here: int, stride: int, disc: Grey) -> float:
 
 
 @compiled
-def _describe(padded: Grey, soft: Grey, places: Places, tests: Offsets, disc: Grey) -> tuple[Floats, Bits]:
-    """Angles (radians) and descriptors of points of a padded level; `soft` is the level after a 5 x 5 box."""
+def _describe(padded: Grey, soft: Grey, places: Places, tests: Offsets, disc: Grey) -> tuple[Floats, Bits, Grey]:
+    """Angles (radians), descriptors and margins of points of a padded level; `soft`: the level after a 5 x 5 box."""
     count, stride = len(places), np.int32(soft.shape[1])
     pixels, blurred, inside = padded.ravel(), soft.ravel(), disc.ravel()
     first, second = (tests[1] * stride + tests[0]).ravel(), (tests[3] * stride + tests[2]).ravel()
     angles = np.empty(count, np.float64)
-    descriptors = np.empty((count, WORDS), np.uint64)
+    descriptors, margins = np.empty((count, WORDS), np.uint64), np.empty((count, 64 * WORDS), np.uint8)
     for point in range(count):
         here = places[point]
         angles[point] = _angle(pixels, here, int(stride), inside)
@@ -116,8 +141,9 @@ def _describe(padded: Grey, soft: Grey, places: Places, tests: Offsets, disc: Gr
                 test = np.uint64((step * WORDS + word) * 64 + 63 - bit)
                 one, other = blurred[np.uint64(here + first[test])], blurred[np.uint64(here + second[test])]
                 bits = bits + bits + np.uint64(one < other)
+                margins[point, word * 64 + 63 - bit] = max(one, other) - min(one, other)
             descriptors[point, word] = bits
-    return angles, descriptors
+    return angles, descriptors, margins
 
 
 @compiled
@@ -156,13 +182,13 @@ def _soft(padded: Grey) -> Grey:
     return soft
 
 
-def _level_features(level: Grey, spread: Spread, wanted: int) -> tuple[Places, Floats, Bits]:
-    """Positions in the level, angles and descriptors of up to `wanted` points of one level."""
+def _level_features(level: Grey, spread: Spread, wanted: int) -> tuple[Places, Floats, Bits, Grey]:
+    """Positions in the level, angles, descriptors and margins of up to `wanted` points of one level."""
     padded = cv2.copyMakeBorder(level, RIM, RIM, RIM, RIM, cv2.BORDER_REFLECT_101).astype(np.uint8, copy=False)
     width = padded.shape[1]
     places = corners_of(level, padded, spread, wanted)
-    angles, descriptors = _describe(padded, _soft(padded), places, _TESTS, _DISC)
-    return np.stack([places % width - RIM, places // width - RIM], axis=1), angles, descriptors
+    described = _describe(padded, _soft(padded), places, _TESTS, _DISC)
+    return np.stack([places % width - RIM, places // width - RIM], axis=1), *described
 
 
 def _pyramid(grey: Grey, spread: Spread) -> list[Grey]:
@@ -176,7 +202,7 @@ def _pyramid(grey: Grey, spread: Spread) -> list[Grey]:
     return levels
 
 
-def find_features(grey: Grey, spread: Spread) -> Features:
+def find_features(grey: Grey, spread: Spread) -> FoundFeatures:
     """Up to `spread.points` points of a picture, coarse levels first; what a level lacks the finer ones may take."""
     if min(grey.shape) < LEVEL_SIDE_MIN_PX:
         return NONE
@@ -190,17 +216,19 @@ def find_features(grey: Grey, spread: Spread) -> Features:
         parts.append(_level_features(levels[number], spread, max(wanted, 0)))
         carried += quotas[number] - len(parts[-1][0])
         left -= len(parts[-1][0])
-    counts = [len(places) for places, _, _ in parts]
+    counts = [len(part[0]) for part in parts]
     stretches = np.array([np.divide(grey.shape[::-1], levels[number].shape[::-1]) for number in numbers])
     points = np.empty((sum(counts), 4), np.float32)
-    middles = np.concatenate([places for places, _, _ in parts]) + 0.5
+    places, angles, descriptors, margins = (np.concatenate(kind) for kind in zip(*parts, strict=True))
+    middles = places + 0.5
     points[:, :2] = middles * np.repeat(stretches, counts, axis=0) - 0.5
     points[:, 2] = np.repeat(numbers * math.log(spread.scale_step), counts)
-    points[:, 3] = np.concatenate([angles for _, angles, _ in parts])
-    return Features(points, np.concatenate([descriptors for _, _, descriptors in parts]))
+    points[:, 3] = angles
+    doubts = cv2.LUT(margins, _DOUBTS).astype(np.uint8, copy=False) if len(margins) else margins
+    return FoundFeatures(points, descriptors, doubts)
 
 
-def query_features(grey: Grey) -> Features:
+def query_features(grey: Grey) -> FoundFeatures:
     """Features of a published picture: more of them where it is long."""
     is_long = max(grey.shape) >= LONG_FROM * min(grey.shape)
     return find_features(grey, LONG_QUERY if is_long else QUERY)

@@ -13,7 +13,7 @@ import numpy as np
 
 from shared.fingerprints.compiled import Bits, Grey, Singles
 from shared.fingerprints.decode import WORK_SIDE_MAX_PX, Picture, shrink
-from shared.fingerprints.features import REFERENCE, WORDS, Features, find_features, query_features
+from shared.fingerprints.features import REFERENCE, WORDS, Features, FoundFeatures, find_features, query_features
 from shared.fingerprints.whole import whole_hash
 
 ALGORITHM = "tf1"
@@ -116,7 +116,7 @@ class QueryFingerprint:
 
     grey: Grey
     original_px: tuple[int, int]
-    features: Features
+    features: FoundFeatures
 
     @property
     def too_plain(self) -> TooPlain | None:

@@ -1,6 +1,7 @@
 """Fingerprints: what is decoded, what is refused, and what survives a journey through bytes."""
 
 import io
+import math
 import struct
 import zlib
 from dataclasses import replace
@@ -22,7 +23,7 @@ from shared.fingerprints import (
 )
 from shared.fingerprints.area import shrunk_by_area
 from shared.fingerprints.corners import SET_BITS, downwards, fast_corners, fast_margins
-from shared.fingerprints.features import LONG_QUERY, QUERY, find_features
+from shared.fingerprints.features import DESCRIPTOR_BITS, DOUBT_UNIT, LONG_QUERY, QUERY, find_features
 from shared.fingerprints.whole import inner_box, turned, turned_hashes, whole_hash
 from tests.drawn import read, saved
 
@@ -195,6 +196,16 @@ def test_the_descriptor_of_the_mirrored_picture_is_known_without_looking_at_it()
     bits = np.bitwise_count(foreseen.descriptors[same] ^ found.descriptors[nearest[same]]).sum(axis=1)
     assert same.mean() > 0.6
     assert np.median(bits) < 16
+    apart = np.abs(foreseen.doubts[same].astype(int) - found.doubts[nearest[same]])
+    assert np.median(apart) < 10
+
+
+def test_a_bit_is_in_doubt_where_its_samples_hardly_differ():
+    plain = find_features(cv2.convertScaleAbs(GREY, alpha=0.1, beta=100), replace(QUERY, faint_threshold=1))
+    assert len(plain) > 100
+    assert plain.doubts.shape == (len(plain), DESCRIPTOR_BITS)
+    assert np.median(plain.doubts) > 2 * np.median(find_features(GREY, QUERY).doubts)
+    assert plain.doubts.max() == round(-DOUBT_UNIT * math.log(1 - 0.43)) < 256
 
 
 @pytest.mark.parametrize("threshold", [1, 5, 7, 20, 254])

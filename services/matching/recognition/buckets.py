@@ -12,22 +12,20 @@ from typing import NamedTuple
 
 import numpy as np
 
+from services.matching.recognition.probing import Probes, around, likeliest
 from services.matching.recognition.tables import (
-    SAMPLED,
     Tables,
     Tags,
     bits_apart,
     distance_between,
-    keys_of,
     may_vote,
     owner_of,
-    scattered,
     tags_of,
     voting_between,
     within,
     words_of,
 )
-from shared.fingerprints.compiled import Bits, Counts, Flags, Places, Singles, compiled
+from shared.fingerprints.compiled import Bits, Counts, Flags, Grey, Places, Singles, compiled
 from shared.fingerprints.features import WORDS
 from shared.fingerprints.fingerprint import unpacked
 
@@ -51,84 +49,107 @@ class Alike(NamedTuple):
 
 
 @compiled
-def _bounds(keys: Places, directory: Counts, rests: Tags, shift: int, bounds: Counts) -> None:
-    """First and end position in one table of the points with each scattered key (n), into (n, 2)."""
-    # In steps of their own, so that the processor waits for many jumps through memory at once.
-    for query in range(len(keys)):
-        cell = np.uint64(keys[query] >> shift)
-        bounds[query, 0], bounds[query, 1] = directory[cell], directory[cell + np.uint64(1)]
-    for query in range(len(keys)):
-        first, end = within(rests, shift, keys[query], bounds[query, 0], bounds[query, 1])
-        bounds[query, 0], bounds[query, 1] = first, end
+def _bounds(tables: Counts, keys: Places, directory: Counts, rests: Tags, shift: int, bounds: Counts) -> None:
+    """First and end position of the points in each bucket to look into (p, n), into (p, n, 2)."""
+    for probe in range(len(keys)):
+        # In steps of their own, so that the processor waits for many jumps through memory at once.
+        for query in range(keys.shape[1]):
+            cells, cell = directory[tables[probe, query]], np.uint64(keys[probe, query] >> shift)
+            bounds[probe, query, 0], bounds[probe, query, 1] = cells[cell], cells[cell + np.uint64(1)]
+        for query in range(keys.shape[1]):
+            here = bounds[probe, query]
+            first, end = within(rests[tables[probe, query]], shift, keys[probe, query], here[0], here[1])
+            here[0], here[1] = first, end
 
 
-def _bounds_of(descriptors: Bits, segments: tuple[Tables, ...], flips: int) -> Counts:
-    """Buckets of descriptors in every segment and table, int32 (segments, tables * probes, n, 2)."""
-    plan = segments[0].plan
-    keys = keys_of(descriptors, SAMPLED[plan][0])
-    masks = np.array([0, *(1 << bit for bit in range(flips))], np.int32)
-    probes = scattered(keys[:, None, :] ^ masks[:, None], plan.key_bits)
-    bounds = np.zeros((SEGMENTS, plan.tables, len(masks), len(descriptors), 2), np.int32)
+def _bounds_of(probes: Probes, segments: tuple[Tables, ...]) -> Counts:
+    """Buckets to look into in every segment, int32 (segments, p, n, 2)."""
+    bounds = np.zeros((SEGMENTS, *probes.keys.shape, 2), np.int32)
     for number, one in enumerate(segments):
         if len(one.points):
-            for table in range(plan.tables):
-                cells, rests = one.directory[table], one.rests[table]
-                for probe in range(len(masks)):
-                    _bounds(probes[table, probe], cells, rests, one.shift, bounds[number, table, probe])
-    return bounds.reshape(SEGMENTS, -1, len(descriptors), 2)
+            _bounds(*probes, one.directory, one.rests, one.shift, bounds[number])
+    return bounds
 
 
 @compiled
-def _count_voting(bounds: Counts, voting: Bits, doubtful: Flags, votes: Counts, probes: int) -> None:
-    """Add to `votes` (tables * probes, n) the points of one segment that may vote, where `doubtful`."""
+def _count_voting(tables: Counts, bounds: Counts, voting: Bits, doubtful: Flags, votes: Counts) -> None:
+    """Add to `votes` (p, n) the points of one segment that may vote, where `doubtful`."""
     for probe in range(bounds.shape[0]):
-        table = voting[probe // probes]
         for query in range(bounds.shape[1]):
             if doubtful[probe, query]:
-                votes[probe, query] += voting_between(table, bounds[probe, query, 0], bounds[probe, query, 1])
+                first, end = bounds[probe, query]
+                votes[probe, query] += voting_between(voting[tables[probe, query]], first, end)
 
 
-def _crowded(bounds: Counts, segments: tuple[Tables, ...], most: int) -> Flags:
-    """Buckets (tables * probes, n) that more than so many voting points share; retired ones do not count."""
+def _crowded(probes: Probes, bounds: Counts, segments: tuple[Tables, ...], most: int) -> Flags:
+    """Buckets (p, n) that more than so many voting points share; retired ones do not count."""
     doubtful: Flags = (bounds[..., 1] - bounds[..., 0]).sum(axis=0) > most
     votes = np.zeros(doubtful.shape, np.int32)
     for number, one in enumerate(segments):
         if len(one.points):
-            _count_voting(bounds[number], one.voting, doubtful, votes, 1 + one.plan.flips)
+            _count_voting(probes.tables, bounds[number], one.voting, doubtful, votes)
     return votes > most
 
 
 @compiled
-def _distances(own: Bits, words: Bits, rows: Counts, distances: Counts) -> None:
-    """Bits by which some points differ from one."""
-    if words.shape[1] == WORDS:
-        a, b, c, d = own[0], own[1], own[2], own[3]
-        for number in range(len(rows)):
-            row = rows[number]
-            apart = bits_apart(a, words[row, 0]) + bits_apart(b, words[row, 1])
-            distances[number] = apart + bits_apart(c, words[row, 2]) + bits_apart(d, words[row, 3])
-    else:
-        for number in range(len(rows)):
-            distances[number] = bits_apart(own[0], words[rows[number], 0])
+def _met(
+    tables: Counts, query_tags: Tags, bounds: Counts, crowded: Flags, places: Counts, tags: Tags, tag_max: int
+) -> tuple[Places, Counts, Counts]:
+    """What lies in the buckets of each query: (table << 32 | place) and row of every point, and each query's end."""
+    probes, count = crowded.shape
+    room, total = 0, 0
+    for probe in range(probes):
+        for query in range(count):
+            if not crowded[probe, query]:
+                room += bounds[probe, query, 1] - bounds[probe, query, 0]
+    met, rows, ends = np.empty(room, np.int64), np.empty(room, np.int32), np.empty(count, np.int32)
+    for query in range(count):
+        for probe in range(probes):
+            if crowded[probe, query]:
+                continue
+            table = tables[probe, query]
+            for place in range(bounds[probe, query, 0], bounds[probe, query, 1]):
+                if tags.shape[1] > 0:
+                    apart = np.uint64(tags[table, place] ^ query_tags[table, query])
+                    if bits_apart(apart, np.uint64(0)) > tag_max:
+                        continue
+                met[total], rows[total] = np.int64(table) << 32 | place, places[table, place]
+                total += 1
+        ends[query] = total
+    return met[:total], rows[:total], ends
 
 
 @compiled
-def _scan(
-    queries: Bits,
-    query_tags: Tags,
-    bounds: Counts,
-    crowded: Flags,
-    places: Counts,
+def _distances(queries: Bits, ends: Counts, words: Bits, rows: Counts) -> Counts:
+    """Bits by which the points in each query's buckets differ from it."""
+    distances, first = np.empty(len(rows), np.int32), 0
+    for query in range(len(queries)):
+        own = queries[query]
+        if words.shape[1] == WORDS:
+            a, b, c, d = own[0], own[1], own[2], own[3]
+            for number in range(first, ends[query]):
+                row = rows[number]
+                apart = bits_apart(a, words[row, 0]) + bits_apart(b, words[row, 1])
+                distances[number] = apart + bits_apart(c, words[row, 2]) + bits_apart(d, words[row, 3])
+        else:
+            for number in range(first, ends[query]):
+                distances[number] = bits_apart(own[0], words[rows[number], 0])
+        first = ends[query]
+    return distances
+
+
+@compiled
+def _keep_nearest(
+    met: Places,
+    rows: Counts,
+    ends: Counts,
+    distances: Counts,
     voting: Bits,
-    tags: Tags,
-    words: Bits,
     starts: Places,
     hints: Counts,
     ties: Bits,
     segment: int,
-    probes: int,
     distance_max: int,
-    tag_max: int,
     best: Places,
     best_ties: Bits,
 ) -> None:
@@ -137,27 +158,11 @@ def _scan(
     Kept are the references with the lowest (distance, tie), each with its nearest point; whatever the order of
     scanning. The arrays come one by one because a compiled call copies every array of a tuple.
     """
-    tagged = tags.shape[1] > 0
-    room = (bounds[:, :, 1] - bounds[:, :, 0]).sum(axis=0).max()
-    met, rows, distances = np.empty(room, np.int64), np.empty(room, np.int32), np.empty(room, np.int32)
-    for query in range(len(queries)):
-        # In steps of their own, so that the processor waits for many jumps through memory at once.
-        total = 0
-        for probe in range(bounds.shape[0]):
-            if crowded[probe, query]:
-                continue
-            table = probe // probes
-            for place in range(bounds[probe, query, 0], bounds[probe, query, 1]):
-                if tagged:
-                    apart = np.uint64(tags[table, place] ^ query_tags[table, query])
-                    if bits_apart(apart, np.uint64(0)) > tag_max:
-                        continue
-                met[total], rows[total] = table << 32 | place, places[table, place]
-                total += 1
-        _distances(queries[query], words, rows[:total], distances)
+    first = 0
+    for query in range(len(ends)):
         slots, slot_ties = best[query], best_ties[query]
         worst = min(distance_max, slots[:, 0].max())
-        for number in range(total):
+        for number in range(first, ends[query]):
             distance, row = np.int64(distances[number]), rows[number]
             if distance <= worst and may_vote(voting[met[number] >> 32], met[number] & 0xFFFFFFFF):
                 reference = owner_of(starts, hints, row)
@@ -177,41 +182,29 @@ def _scan(
                     slots[chosen, 0], slots[chosen, 1], slots[chosen, 2] = distance, owner, row
                     slot_ties[chosen] = tie
                     worst = min(distance_max, slots[:, 0].max())
+        first = ends[query]
 
 
-def nearest(queries: Bits, segments: tuple[Tables, ...], most: int) -> Alike:
+def nearest(queries: Bits, doubts: Grey, segments: tuple[Tables, ...], most: int) -> Alike:
     """The few nearest points of *distinct* references for every query descriptor, as near as the plan wants them.
 
-    Buckets of more than so many points are passed over.
+    doubts: those of `FoundFeatures`. Buckets of more than so many points are passed over.
     """
     plan = segments[0].plan
-    bounds = _bounds_of(queries, segments, plan.flips)
-    crowded = _crowded(bounds, segments, most)
+    probes = likeliest(queries, doubts, plan)
+    bounds = _bounds_of(probes, segments)
+    crowded = _crowded(probes, bounds, segments, most)
     best = np.full((len(queries), DISTINCT_NEAREST, 3), -1, np.int64)
     best[:, :, 0] = FARTHER_THAN_ANY
     ties = np.zeros((len(queries), DISTINCT_NEAREST), np.uint64)
     words, tags = words_of(queries, plan), tags_of(queries, plan)
     for number, one in enumerate(segments):
         if len(one.points):
-            _scan(
-                words,
-                tags,
-                bounds[number],
-                crowded,
-                one.sorted,
-                one.voting,
-                one.tags,
-                one.words,
-                one.starts,
-                one.hints,
-                one.ties,
-                number,
-                1 + plan.flips,
-                plan.distance_max,
-                plan.tag_max,
-                best,
-                ties,
-            )
+            # In steps of their own, so that the processor waits for many jumps through memory at once.
+            met, rows, ends = _met(probes.tables, tags, bounds[number], crowded, one.sorted, one.tags, plan.tag_max)
+            distances = _distances(words, ends, one.words, rows)
+            owners = one.voting, one.starts, one.hints, one.ties
+            _keep_nearest(met, rows, ends, distances, *owners, number, plan.distance_max, best, ties)
     found, slots = np.nonzero(best[:, :, 1] >= 0)
     distances, owners, rows = best[found, slots].T
     points, numbers = np.empty((len(found), 4), np.float32), owners % SEGMENTS
@@ -227,6 +220,7 @@ def nearest(queries: Bits, segments: tuple[Tables, ...], most: int) -> Alike:
 @compiled
 def _alike_in(
     queries: Bits,
+    tables: Counts,
     bounds: Counts,
     skipped: Flags,
     places: Counts,
@@ -234,7 +228,6 @@ def _alike_in(
     starts: Places,
     hints: Counts,
     segment: int,
-    probes: int,
     distance_max: int,
 ) -> Places:
     """Pairs at most so far apart, some of them more than once: owner code << 32 | query point << 16 | its point."""
@@ -245,7 +238,7 @@ def _alike_in(
             if skipped[probe, query]:
                 continue
             for place in range(bounds[probe, query, 0], bounds[probe, query, 1]):
-                row = int(places[probe // probes, place])
+                row = int(places[tables[probe, query], place])
                 if distance_between(queries[query], words[row]) > distance_max:
                     continue
                 if total == len(found):
@@ -264,13 +257,15 @@ def all_alike(queries: Bits, segments: tuple[Tables, ...], crowded: int) -> Plac
     Sorted; buckets of more than `crowded` points are skipped, beside one of which a pair may be known to one side only.
     """
     plan = segments[0].plan
-    bounds = _bounds_of(queries, segments, plan.flips_at_registration)
+    probes = around(queries, plan)
+    bounds = _bounds_of(probes, segments)
     skipped = (bounds[..., 1] - bounds[..., 0]).sum(axis=0) > crowded
     words, parts = words_of(queries, plan), [np.zeros(0, np.int64)]
     for number, one in enumerate(segments):
         parts.append(
             _alike_in(
                 words,
+                probes.tables,
                 bounds[number],
                 skipped,
                 one.sorted,
@@ -278,8 +273,7 @@ def all_alike(queries: Bits, segments: tuple[Tables, ...], crowded: int) -> Plac
                 one.starts,
                 one.hints,
                 number,
-                1 + plan.flips_at_registration,
-                plan.distance_max,
+                plan.distance_max_at_registration,
             )
         )
     pairs = np.concatenate(parts)

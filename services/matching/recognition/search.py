@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from services.matching.recognition.alignment import Alignment, align, grid_of, spread_of, tilted
-from services.matching.recognition.buckets import SEGMENTS, nearest
+from services.matching.recognition.buckets import SEGMENTS, Alike, nearest
 from services.matching.recognition.evidence import (
     DOUBT_FROM,
     IMPOSSIBLE,
@@ -39,8 +39,8 @@ from services.matching.recognition.seen import ALIKE_MIN, look
 from services.matching.recognition.shelf import Entry, Shelf
 from services.matching.recognition.votes import PROPOSALS_MAX, Proposals, count_votes
 from shared.fingerprints import QueryFingerprint
-from shared.fingerprints.compiled import Bits, Floats, Grey
-from shared.fingerprints.features import Features
+from shared.fingerprints.compiled import Bits, Floats, Grey, Singles
+from shared.fingerprints.features import FoundFeatures
 from shared.fingerprints.whole import TURNS, inner_box, turned, turned_hashes
 
 POINTS_MIN = 4
@@ -52,6 +52,7 @@ HASH_DISTANCE_MAX_BITS, FAR_HASH_DISTANCE_MAX_BITS = 32, 64  # frame on frame; e
 HASH_CANDIDATES_MAX = 3  # of each frame
 TRIMMED_SHARE = 0.97
 
+Sides = tuple[FoundFeatures, FoundFeatures]  # as the query is, and mirrored
 # Is told the seconds of processor time that a stage took.
 Spent = Callable[[Literal["global", "local"], float], None]
 
@@ -86,9 +87,8 @@ def may_show(shelf: Shelf, query: QueryFingerprint) -> bool:
         return False
     half = len(query.features)
     sides = (query.features, query.features.mirrored(query.grey.shape[1]))
-    alike = nearest(np.concatenate([side.descriptors for side in sides]), shelf.tables, EVERY_BUCKET)
+    alike, points = _alike(shelf, sides, EVERY_BUCKET)
     pairs = np.unique(alike.owners * 2 + (alike.queries >= half), return_counts=True)[1]
-    points = np.concatenate([side.points for side in sides])
     proposals = count_votes(*alike, points, half)
     # Of very many pairs not each is tried as a proposal: the best might be passed over.
     return len(proposals.owners) > 0 or bool((pairs > PROPOSALS_MAX).any())
@@ -237,11 +237,17 @@ def _by_points(shelf: Shelf, query: QueryFingerprint) -> Iterator[Candidate]:
         yield _judged(entry, greys[side], alignment, spread, matrix, mirrored=side == 1)
 
 
-def _proposals(shelf: Shelf, sides: tuple[Features, Features]) -> Proposals:
-    descriptors = np.concatenate([side.descriptors for side in sides])
-    alike = nearest(descriptors, shelf.tables, shelf.plan.crowded_among(len(shelf)))
-    points = np.concatenate([side.points for side in sides])
+def _proposals(shelf: Shelf, sides: Sides) -> Proposals:
+    alike, points = _alike(shelf, sides, shelf.plan.crowded_among(len(shelf)))
     return count_votes(*alike, points, len(sides[0]))
+
+
+def _alike(shelf: Shelf, sides: Sides, crowded: int) -> tuple[Alike, Singles]:
+    """Pairs of alike points, and the query's points: first as they are, then mirrored."""
+    descriptors = np.concatenate([side.descriptors for side in sides])
+    doubts = np.concatenate([side.doubts for side in sides])
+    alike = nearest(descriptors, doubts, shelf.tables, crowded)
+    return alike, np.concatenate([side.points for side in sides])
 
 
 def _best(shelf: Shelf, proposals: Proposals) -> list[int]:
