@@ -56,7 +56,7 @@ class Plan(NamedTuple):
         return max(CROWDED_MIN, round(self.crowded * math.pow(references / COMPACT_FROM, growth)))
 
 
-# Of the hard kinds of edits (2,000 pairs of five seeds) 7 buckets of 7 tables, whose bits were drawn by lot, found 1,906
+# Of the hard kinds of edits (2,000 pairs of five seeds) 7 buckets of 7 tables, their bits drawn by lot, found 1,906
 # pairs at last; the likeliest 3, 4 and 5 of these 10 tables 1,907, 1,910 and 1,912. At registration fewer flips leave
 # covers unknown that twins share, and 26 double its time.
 EXACT = Plan(
