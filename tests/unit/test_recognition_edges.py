@@ -122,7 +122,7 @@ def test_enough_edges_prove_a_copy(agreement: EdgeAgreement) -> None:
         replace(OVERLAID, in_place=26),
         replace(OVERLAID, some=0.84),
         replace(OVERLAID, most=0.49),
-        replace(OVERLAID, middle=0.69),
+        replace(OVERLAID, middle=0.79),
         replace(ALL, middle=0.69),
     ],
 )

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from services.matching.recognition.plans import EXACT
 from services.matching.recognition.search import HASH_CANDIDATES_MAX, candidates
 from services.matching.recognition.shelf import Entry, Segment, Shelf
-from services.matching.recognition.tables import EXACT
 from shared.fingerprints import QueryFingerprint
 from shared.fingerprints.features import NONE
 from tests.drawn import drawn, query, reference

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from services.matching.recognition.panels import PANELS_MAX, panels
+from services.matching.recognition.plans import EXACT
 from services.matching.recognition.search import candidates, search_shelf
 from services.matching.recognition.shelf import Entry, Shelf
-from services.matching.recognition.tables import EXACT
 from shared.fingerprints import QueryFingerprint
 from shared.fingerprints.features import NONE
 from tests.drawn import drawn, query, reference

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from services.matching.recognition.buckets import nearest
+from services.matching.recognition.plans import COMPACT, EXACT, SAMPLED, Plan
 from services.matching.recognition.probing import MANY_POINTS, PROBES_OF_TABLE, around, likeliest
 from services.matching.recognition.shelf import Entry, Shelf
-from services.matching.recognition.tables import COMPACT, EXACT, SAMPLED, Plan, keys_of, scattered
+from services.matching.recognition.tables import keys_of, scattered
 from shared.fingerprints import Fingerprint
 from shared.fingerprints.features import DESCRIPTOR_BITS, DOUBT_UNIT
 
@@ -123,3 +124,21 @@ def test_at_registration_every_table_is_looked_into(plan: Plan) -> None:
         rows = slice(table * beside, (table + 1) * beside)
         assert (probes.tables[rows] == table).all()
         assert all(len(set(column)) == beside for column in probes.keys[rows].T.tolist())
+
+
+@pytest.mark.parametrize("plan", [EXACT, COMPACT])
+def test_of_many_points_only_the_likeliest_buckets_are_looked_into(plan: Plan) -> None:
+    words = some_words(8)
+    one = Fingerprint(words[0], np.zeros((POINTS, 4), np.float32), words, (400, 500), (400, 500), b"")
+    shelf, last = Shelf.of([Entry("one", "one", one)], plan), plan.tables - 1
+    own = SAMPLED[plan][0][last].tolist()
+    others = [keys.tolist() for keys in SAMPLED[plan][0][:last]]
+    bits = [next(bit for bit in keys if bit not in own) for keys in others]
+    edit = np.tile(turned(words, sorted(set(bits))), (MANY_POINTS // POINTS, 1))
+    # Of the likeliest buckets that of the last table alone is right: the others' keys have bits that turned.
+    right, wrong = doubts(200, len(edit)), doubts(10, len(edit))
+    right[:, own], wrong[:, own] = 10, 200
+    wrong[:, bits] = 5
+    assert len(likeliest(edit, right, plan).keys) == plan.probes
+    assert len(nearest(edit, right, shelf.tables, EVERY).queries) == len(edit)
+    assert len(nearest(edit, wrong, shelf.tables, EVERY).queries) == 0

@@ -7,14 +7,10 @@ import pytest
 
 from services.matching.recognition import buckets
 from services.matching.recognition.buckets import Alike, all_alike
+from services.matching.recognition.plans import COMPACT, CROWDED_MIN, EXACT, SAMPLED, Plan
 from services.matching.recognition.shelf import Entry, Shelf
 from services.matching.recognition.tables import (
-    COMPACT,
-    CROWDED_MIN,
-    EXACT,
     POINTS_AT_ONCE,
-    SAMPLED,
-    Plan,
     Tables,
     keys_of,
     scattered,
@@ -90,7 +86,7 @@ def test_a_cell_that_several_keys_share_is_told_apart_by_their_rests() -> None:
         assert first == end
 
 
-def test_points_whose_keys_differ_by_a_bit_meet_at_registration_and_not_in_a_search() -> None:
+def test_points_whose_keys_differ_by_a_bit_meet_at_registration_and_in_a_search_only_where_it_is_in_doubt() -> None:
     words, turned = some_words(7), set[int]()
     for keys in SAMPLED[EXACT][0].tolist():
         if not turned & set(keys):

@@ -93,16 +93,23 @@ def _crowded(probes: Probes, bounds: Counts, segments: tuple[Tables, ...], most:
 
 @compiled
 def _met(
-    tables: Counts, query_tags: Tags, bounds: Counts, crowded: Flags, places: Counts, tags: Tags, tag_max: int
-) -> tuple[Places, Counts, Counts]:
-    """What lies in the buckets of each query: (table << 32 | place) and row of every point, and each query's end."""
+    tables: Counts,
+    query_tags: Tags,
+    bounds: Counts,
+    crowded: Flags,
+    places: Counts,
+    voting: Bits,
+    tags: Tags,
+    tag_max: int,
+) -> tuple[Counts, Counts]:
+    """The rows of the points in the buckets of each query that may vote, and where those of each query end."""
     probes, count = crowded.shape
     room, total = 0, 0
     for probe in range(probes):
         for query in range(count):
             if not crowded[probe, query]:
                 room += bounds[probe, query, 1] - bounds[probe, query, 0]
-    met, rows, ends = np.empty(room, np.int64), np.empty(room, np.int32), np.empty(count, np.int32)
+    rows, ends = np.empty(room, np.int32), np.empty(count, np.int32)
     for query in range(count):
         for probe in range(probes):
             if crowded[probe, query]:
@@ -113,10 +120,12 @@ def _met(
                     apart = np.uint64(tags[table, place] ^ query_tags[table, query])
                     if bits_apart(apart, np.uint64(0)) > tag_max:
                         continue
-                met[total], rows[total] = np.int64(table) << 32 | place, places[table, place]
-                total += 1
+                # Of a picture that was withdrawn often, many points lie here and none of them may vote.
+                if may_vote(voting[table], place):
+                    rows[total] = places[table, place]
+                    total += 1
         ends[query] = total
-    return met[:total], rows[:total], ends
+    return rows[:total], ends
 
 
 @compiled
@@ -140,11 +149,9 @@ def _distances(queries: Bits, ends: Counts, words: Bits, rows: Counts) -> Counts
 
 @compiled
 def _keep_nearest(
-    met: Places,
     rows: Counts,
     ends: Counts,
     distances: Counts,
-    voting: Bits,
     starts: Places,
     hints: Counts,
     ties: Bits,
@@ -164,7 +171,7 @@ def _keep_nearest(
         worst = min(distance_max, slots[:, 0].max())
         for number in range(first, ends[query]):
             distance, row = np.int64(distances[number]), rows[number]
-            if distance <= worst and may_vote(voting[met[number] >> 32], met[number] & 0xFFFFFFFF):
+            if distance <= worst:
                 reference = owner_of(starts, hints, row)
                 owner, tie = reference * SEGMENTS + segment, ties[reference]
                 chosen = 0
@@ -201,10 +208,12 @@ def nearest(queries: Bits, doubts: Grey, segments: tuple[Tables, ...], most: int
     for number, one in enumerate(segments):
         if len(one.points):
             # In steps of their own, so that the processor waits for many jumps through memory at once.
-            met, rows, ends = _met(probes.tables, tags, bounds[number], crowded, one.sorted, one.tags, plan.tag_max)
+            rows, ends = _met(
+                probes.tables, tags, bounds[number], crowded, one.sorted, one.voting, one.tags, plan.tag_max
+            )
             distances = _distances(words, ends, one.words, rows)
-            owners = one.voting, one.starts, one.hints, one.ties
-            _keep_nearest(met, rows, ends, distances, *owners, number, plan.distance_max, best, ties)
+            owners = one.starts, one.hints, one.ties
+            _keep_nearest(rows, ends, distances, *owners, number, plan.distance_max, best, ties)
     found, slots = np.nonzero(best[:, :, 1] >= 0)
     distances, owners, rows = best[found, slots].T
     points, numbers = np.empty((len(found), 4), np.float32), owners % SEGMENTS

@@ -16,11 +16,11 @@ from services.matching.recognition.blocks import View, own_texture
 from services.matching.recognition.edges import compare_edges
 from services.matching.recognition.lookalikes import with_lookalikes
 from services.matching.recognition.match import Match
+from services.matching.recognition.plans import Plan
 from services.matching.recognition.search import Spent, candidates, search_shelf
 from services.matching.recognition.seen import AROUND
 from services.matching.recognition.sharing import Side, partners, shared
 from services.matching.recognition.shelf import Batch, Entry, Shelf
-from services.matching.recognition.tables import Plan
 from shared.fingerprints import Fingerprint, Picture, QueryFingerprint, TooPlain, fingerprint_reference
 from shared.fingerprints.compiled import Grey
 from shared.fingerprints.features import QUERY, REFERENCE, Features, distances_at, find_features

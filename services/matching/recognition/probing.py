@@ -13,12 +13,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from services.matching.recognition.tables import SAMPLED, Plan, keys_of, scattered
+from services.matching.recognition.plans import SAMPLED, Plan
+from services.matching.recognition.tables import keys_of, scattered
 from shared.fingerprints.compiled import Bits, Counts, Grey, Places, compiled
 from shared.fingerprints.features import DOUBT_UNIT
 
-WEAKEST = 2  # bits of a key that are tried turned
-PROBES_OF_TABLE = 1 + WEAKEST
+PROBES_OF_TABLE = 3  # the key as it is, and with either of its two weakest bits turned
 MANY_POINTS = 2_000  # with their mirror images
 NEVER = np.iinfo(np.int32).max
 
@@ -81,7 +81,8 @@ def _scores(doubts: Grey, sampled: Places, turned: Counts) -> Counts:
                 total[point] = np.uint16(total[point] + cost)
                 second[point] = second[point] if second[point] > less else less
                 weakest[point] = most if here < most else here
-        own, one, other = scores[3 * table], scores[3 * table + 1], scores[3 * table + 2]
+        first = PROBES_OF_TABLE * table
+        own, one, other = scores[first], scores[first + 1], scores[first + 2]
         for point in range(count):
             a, b = weakest[point], second[point]
             own[point] = np.int32(total[point]) << 8 | 255

@@ -26,10 +26,11 @@ import numpy as np
 import numpy.typing as npt
 
 from services.matching.recognition.buckets import SEGMENTS
+from services.matching.recognition.plans import plan_of
 from services.matching.recognition.prints import Prints
 from services.matching.recognition.sharing import Side
 from services.matching.recognition.shelf import Batch, Mark, Name, Segment, Shelf
-from services.matching.recognition.tables import Tables, plan_of
+from services.matching.recognition.tables import Tables
 from shared import fingerprints
 from shared.fingerprints.compiled import Flags
 from shared.logs import get_log

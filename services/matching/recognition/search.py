@@ -77,7 +77,8 @@ def may_show(shelf: Shelf, query: QueryFingerprint) -> bool:
     """Whether a search could find one of these few references; at a fraction of its cost, and never false by chance.
 
     A search among more references has the same pairs of points of these or fewer: crowded buckets are passed over, and
-    each point has its few nearest references only. What proposes nothing here proposes nothing there.
+    each point has its few nearest references only. What proposes nothing here proposes nothing there, but for a point
+    whose nearest like lies in a bucket that is crowded there: it may then meet a farther one of the same reference.
     """
     if len(shelf) == 0:
         return False

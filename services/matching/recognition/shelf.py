@@ -15,8 +15,9 @@ import numpy as np
 
 from services.matching.recognition.buckets import SEGMENTS
 from services.matching.recognition.geometry import inverse, scaling
+from services.matching.recognition.plans import Plan, plan_for
 from services.matching.recognition.prints import Prints
-from services.matching.recognition.tables import Plan, Tables, build_tables, plan_for, with_votes
+from services.matching.recognition.tables import Tables, build_tables, with_votes
 from shared.fingerprints import Fingerprint
 from shared.fingerprints.compiled import Bits, Flags, Floats, Places, compiled, hamming
 from shared.fingerprints.features import Features
