@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.matching.index_cache import IndexCache
-from services.matching.recognition import ReferenceIndex, saved, shelf, tables, warm_up
+from services.matching.recognition import ReferenceIndex, plans, saved, shelf, warm_up
 from services.matching.recognition.saved import UnfitFileError
 from tests.drawn import answers, drawn, found, index_of, names, posing, query, reference, watermark
 
@@ -22,7 +22,7 @@ def _compiled():
 @pytest.fixture
 def compact(monkeypatch):
     """As if there were very many references."""
-    monkeypatch.setattr(shelf, "plan_for", lambda _: tables.COMPACT)
+    monkeypatch.setattr(shelf, "plan_for", lambda _: plans.COMPACT)
 
 
 def an_index() -> ReferenceIndex:
@@ -68,7 +68,7 @@ def test_a_compact_index_finds_copies_and_nothing_else(compact):
     assert found(index, drawn(30)) == []
 
 
-@pytest.mark.parametrize("plan", [tables.EXACT, tables.COMPACT])
+@pytest.mark.parametrize("plan", [plans.EXACT, plans.COMPACT])
 def test_a_loaded_index_is_added_to_and_removed_from_as_before(tmp_path, monkeypatch, plan):
     monkeypatch.setattr(shelf, "plan_for", lambda _: plan)
     index = saved_and_loaded(an_index(), tmp_path / "index")
