@@ -122,8 +122,10 @@ class Deliverer:
             task = asyncio.create_task(self._make(attempt))
             self._under_way.add(task)
             task.add_done_callback(self._done)
+        # Not `wait_for`: until Python 3.12 it forgets that it was cancelled when it is woken in the same turn.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), POLL_S)
+            async with asyncio.timeout(POLL_S):
+                await self._woken.wait()
 
     async def _make(self, attempt: Attempt) -> None:
         span = _span_of(attempt)
