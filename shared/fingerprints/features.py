@@ -130,7 +130,7 @@ def _describe(padded: Grey, soft: Grey, places: Places, tests: Offsets, disc: Gr
     pixels, blurred, inside = padded.ravel(), soft.ravel(), disc.ravel()
     first, second = (tests[1] * stride + tests[0]).ravel(), (tests[3] * stride + tests[2]).ravel()
     angles = np.empty(count, np.float64)
-    descriptors, margins = np.empty((count, WORDS), np.uint64), np.empty((count, 64 * WORDS), np.uint8)
+    descriptors, margins = np.empty((count, WORDS), np.uint64), np.empty((count, DESCRIPTOR_BITS), np.uint8)
     for point in range(count):
         here = places[point]
         angles[point] = _angle(pixels, here, int(stride), inside)
